@@ -22,9 +22,10 @@ from starlette.responses import Response
 from starlette.websockets import WebSocket
 from typing_extensions import TypedDict
 
+from api.http.localization import in_chinese
 from api.http.responses import JsonResponse, LingeringJsonResponse
 from api.http.route_table import allowed_methods
-from api.http.translations import prefers_chinese, translate
+from api.http.translations import translate
 from api.http.wrong_keys import TooManyWrongKeys
 from core.errors import (
     DiskError,
@@ -183,9 +184,8 @@ def error_response(request: HTTPConnection, error: SovitsError, status: int | No
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     if isinstance(error, QuotaExceeded | TooManyWrongKeys):
         headers["Retry-After"] = str(error.retry_after)
-    if prefers_chinese(request.headers.get("accept-language", "")):
+    if in_chinese():
         error.message, error.hint = translate(error.code, error.message, error.hint)
-        headers |= {"Content-Language": "zh", "Vary": "Accept-Language"}
     lingers = isinstance(error, FileTooLarge | DiskError) or (isinstance(error, QuotaExceeded) and error.before_upload)
     response_class = LingeringJsonResponse if lingers else JsonResponse
     return response_class(error_format.body(error, status), status, headers)

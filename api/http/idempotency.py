@@ -26,6 +26,7 @@ from api.http import errors
 from api.http.access import ONLY_REPEATED
 from api.http.auth import request_api_key
 from api.http.request_body import FIELD, RequestBody, StreamedBody, read_body
+from api.http.request_context import current_context
 from api.http.responses import LingeringJsonResponse
 from core.creation import KeyedCreation, create_as
 from core.encryption import SecretBox, SecretsLocked
@@ -253,7 +254,9 @@ class _ResponseRecorder:
         await self._send({"type": "http.response.body", "body": self._content, "more_body": more})
 
     async def _remember(self, start: Message) -> None:
-        response = {"status": start["status"], "body": self._content.decode()}
+        context = current_context.get()
+        language = context.content_language if context is not None else ""
+        response = {"status": start["status"], "body": self._content.decode(), "language": language}
         try:
             text = self._request.response_box().encrypt(orjson.dumps(response).decode())
             await self._store.store_response(self._claim, self._body.fingerprint(), text, self._keep_seconds)
@@ -280,6 +283,8 @@ async def _replayed_response(request: _KeyedRequest, entry: EarlierRequest, max_
             hint="Put that key into SECRETS_KEY, or send another idempotency key.",
         ) from None
     headers = {"Idempotent-Replayed": "true"}
+    if language := response.get("language"):
+        headers["Content-Language"] = language
     return Response(response["body"], response["status"], headers, media_type="application/json")
 
 

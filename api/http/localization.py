@@ -19,9 +19,18 @@ LOG: Final = "log"
 """The kind of events that are lines of a log."""
 
 
+def in_chinese() -> bool:
+    """Return whether the caller prefers Chinese; the response then says that it depends on that."""
+    context = current_context.get()
+    if context is None:
+        return False
+    context.localized = True
+    return context.chinese
+
+
 def localized(sentence: str, error: ErrorData | Mapping[str, Any] | None = None) -> str:
     """Return a sentence of a record in the caller's language; `error` is the record's, whose message it may be."""
-    if not _in_chinese() or not sentence:
+    if not in_chinese() or not sentence:
         return sentence
     if error and sentence == error.get("message"):
         return translate(str(error.get("code", "")), sentence, "")[0]
@@ -33,7 +42,7 @@ def localized_error(error: ErrorData | Mapping[str, Any] | None) -> dict[str, An
     if error is None:
         return None
     shown = dict(error)
-    if _in_chinese() and error.get("message"):
+    if in_chinese() and error.get("message"):
         message, hint = translate(str(error.get("code", "")), str(error["message"]), str(error.get("hint", "")))
         shown |= {"message": message, "hint": hint} if "hint" in error else {"message": message}
     return shown
@@ -47,7 +56,7 @@ def localized_message(error: ErrorData | Mapping[str, Any] | None) -> str | None
 
 def localized_event(event: Event) -> Event:
     """Return an event whose message, error and hint are in the caller's language; log lines stay as they are."""
-    if event.kind == LOG or not _in_chinese():
+    if event.kind == LOG or not in_chinese():
         return event
     data = dict(event.data)
     error = data.get("error")
@@ -70,13 +79,15 @@ class LocalizedFeed:
 
     feed: ProgressFeed
 
+    def __post_init__(self) -> None:
+        in_chinese()  # before the headers are sent
+
     async def history(self, after: str) -> list[Event]:
         """Return the past events after that id."""
         return [localized_event(event) for event in await self.feed.history(after)]
 
     async def events(self, after: str) -> AsyncIterator[Event]:
         """Yield the past events after that id, then new ones."""
-        _in_chinese()
         async for event in self.feed.events(after):
             yield localized_event(event)
 
@@ -84,12 +95,3 @@ class LocalizedFeed:
         """Return the last event once all has ended, else None."""
         event = await self.feed.terminal_event()
         return localized_event(event) if event is not None else None
-
-
-def _in_chinese() -> bool:
-    """Return whether the caller prefers Chinese; the response then says that it depends on that."""
-    context = current_context.get()
-    if context is None:
-        return False
-    context.localized = True
-    return context.chinese

@@ -48,6 +48,11 @@ class RequestContext:
     root_path: str = ""
     """The path below which a proxy offers this server, such as `/voice`; empty at a root."""
 
+    @property
+    def content_language(self) -> str:
+        """The language of the response, where it has sentences in another one than English; else empty."""
+        return "zh" if self.localized and self.chinese else ""
+
 
 current_context: ContextVar[RequestContext | None] = ContextVar("current_context", default=None)
 """The request that this task handles."""
@@ -128,7 +133,7 @@ class RequestContextMiddleware:
         _move_below(scope, root_path)
 
         async def send_with_id(message: Message) -> None:
-            if message["type"] in ("http.response.start", "websocket.accept"):
+            if message["type"] in ("http.response.start", "websocket.accept", "websocket.http.response.start"):
                 message.setdefault("headers", [])
                 response_headers = MutableHeaders(scope=message)
                 response_headers[REQUEST_ID_HEADER] = context.id
@@ -136,8 +141,8 @@ class RequestContextMiddleware:
                     response_headers[WARNING_HEADER] = ", ".join(context.warnings)
                 if context.localized:
                     response_headers.add_vary_header("Accept-Language")
-                    if context.chinese:
-                        response_headers["Content-Language"] = "zh"
+                    if context.content_language:
+                        response_headers["Content-Language"] = context.content_language
                 if root_path and "location" in response_headers:
                     response_headers["location"] = _external_location(response_headers["location"], root_path)
             await send(message)

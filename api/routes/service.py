@@ -13,7 +13,7 @@ from typing_extensions import TypedDict
 
 from api.dependencies import Api, ApiServices
 from api.http.access import RESOURCES
-from api.http.localization import localized
+from api.http.localization import localized, localized_error
 from api.http.responses import JsonResponse
 from api.http.sse import EventStream
 from api.routes.resources import ResourcesView, resources_view
@@ -88,7 +88,7 @@ class _StatusFeed:
                 status = await _status(self.api)
                 yield Event(f"{round(time.time() * 1000)}-0", "status", {**status})
             except NotReady as error:
-                yield Event("0-0", "unavailable", {**error.as_dict()})
+                yield Event("0-0", "unavailable", localized_error(error.as_dict()) or {})
             await asyncio.sleep(STATUS_SECONDS)
 
     async def terminal_event(self) -> Event | None:

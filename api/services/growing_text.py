@@ -101,12 +101,14 @@ class GrowingText:
 def text_parts(text: str, sentences: Callable[[str], Iterator[str]], characters: int) -> Iterator[str]:
     """Yield a text in parts of about so many characters; together they are the text.
 
-    They end with sentences, or with words where a sentence is longer, and never within a tag.
+    They end with sentences, or with words where a sentence is longer, and not within a tag; one that is never closed
+    makes no part more than twice as long.
     """
     part = ""
     for sentence in sentences(text):
         for atom in [sentence] if len(sentence) <= characters else _SPACED_WORD.findall(sentence):
-            if part.strip() and len(part) + len(atom) > characters and not _is_within_tag(part):
+            length = len(part) + len(atom)
+            if part.strip() and length > characters and (length > 2 * characters or not _is_within_tag(part)):
                 yield part
                 part = ""
             part += atom

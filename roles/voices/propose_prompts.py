@@ -6,6 +6,7 @@ their transcripts.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -51,23 +52,25 @@ _HOP_SECONDS: Final = 0.01
 
 
 @dataclass(frozen=True, slots=True)
-class _Source:
-    """A recording in which passages are looked for."""
+class _Segment:
+    """A segment in which passages are looked for."""
 
-    path: Path
-    name: str = ""
-    text: str = ""
-    language: str = ""
+    key: str
+    name: str
+    text: str
+    language: str
 
 
 @dataclass(frozen=True, slots=True)
 class _Passage:
     """A part of a recording, 3 to 10 s long."""
 
-    source: _Source
     start: float
     samples: np.ndarray
     rate: int
+    source: str = ""
+    """Name of the segment; empty: of an uploaded file."""
+    language: str = ""
     text: str = ""
     """What is known of its words; empty: nothing."""
 
@@ -81,66 +84,78 @@ def propose_prompts(request: PromptProposalRequest, run: FileJobRun) -> PromptPr
 
     Raises InputGone where the voice has no recordings any more, RecordingTooShort where no passage is long enough.
     """
-    with run.services.storage.temporary_folder() as folder:
-        kind, sources = _sources(request, run, folder)
-        passages = [passage for source in sources for passage in _passages(source)]
-        if not passages:
-            raise no_passage()
-        passages = _evenly_spread(passages)
-        scored = _by_audio(passages, run)
-        count = max(LEAST_RECOGNIZED, RECOGNIZED_PER_PROPOSAL * request.count)
-        best = sorted(scored, key=lambda item: -total_score(item[2]))[:count]
-        proposals = [proposal for item in best if (proposal := _recognized(*item, run)) is not None]
-        ranked = sorted(proposals, key=lambda item: -item[0]["score"])[: request.count]
-        for number, (_, passage) in enumerate(ranked):
-            _store(passage, proposal_key(run.job.id, request.voice_id, number), run)
+    kind, passages = _find_passages(request, run)
+    if not passages:
+        raise no_passage()
+    scored = _by_audio(passages, run)
+    count = max(LEAST_RECOGNIZED, RECOGNIZED_PER_PROPOSAL * request.count)
+    best = sorted(scored, key=lambda item: -total_score(item[2]))[:count]
+    proposals = [proposal for item in best if (proposal := _recognized(*item, run)) is not None]
+    ranked = sorted(proposals, key=lambda item: -item[0]["score"])[: request.count]
+    for number, (_, passage) in enumerate(ranked):
+        _store(passage, proposal_key(run.job.id, request.voice_id, number), run)
     return {"source": kind, "proposals": [proposal for proposal, _ in ranked]}
 
 
-def _sources(
-    request: PromptProposalRequest, run: FileJobRun, folder: Path
-) -> tuple[Literal["segments", "dataset", "file"], list[_Source]]:
-    """Return the recordings of the first kind that is there."""
-    if segments := _segments(request, run):
-        return "segments", segments
-    if segments := _dataset_segments(request, run):
-        return "dataset", segments
+def _find_passages(
+    request: PromptProposalRequest, run: FileJobRun
+) -> tuple[Literal["segments", "dataset", "file"], list[_Passage]]:
+    """Return passages of the first kind of recordings that is there."""
     storage = run.services.storage
-    if request.recording and storage.exists(request.recording):
+    segments = _segments(request, run)
+    if any(storage.exists(segment.key) for segment in segments):
+        return "segments", _passages_of_segments(segments, run)
+    segments = _dataset_segments(request, run)
+    if any(storage.exists(segment.key) for segment in segments):
+        return "dataset", _passages_of_segments(segments, run)
+    if not (request.recording and storage.exists(request.recording)):
+        raise no_recordings(request.voice_name)
+    with storage.temporary_folder() as folder:
         path = folder / "recording.wav"
-        upload = storage.path(request.recording)
         decode(
-            upload,
+            storage.path(request.recording),
             path,
             sample_rate=SAMPLE_RATE,
             mono=True,
             max_seconds=MAX_RECORDING_SECONDS,
             check=run.context.check,
         )
-        return "file", [_Source(path)]
-    raise no_recordings(request.voice_name)
+        passages = _passages(path)
+    count = min(len(passages), MAX_PASSAGES)
+    return "file", [passages[index * len(passages) // count] for index in range(count)]
 
 
-def _segments(request: PromptProposalRequest, run: FileJobRun) -> list[_Source]:
+def _passages_of_segments(segments: Sequence[_Segment], run: FileJobRun) -> list[_Passage]:
+    """Return MAX_PASSAGES passages; of many segments no more are read than that takes, from everywhere among them."""
+    storage, passages = run.services.storage, list[_Passage]()
+    stride = math.ceil(len(segments) / MAX_PASSAGES)
+    for segment in (segment for first in range(stride) for segment in segments[first::stride]):
+        run.context.check()
+        if storage.exists(segment.key):
+            passages += _passages(storage.path(segment.key), segment)
+        if len(passages) >= MAX_PASSAGES:
+            break
+    return passages[:MAX_PASSAGES]
+
+
+def _segments(request: PromptProposalRequest, run: FileJobRun) -> list[_Segment]:
     """Return the segments that the voice was trained on, with their transcripts."""
     from GPT_SoVITS.dataset.folder import read_annotations
 
     storage = run.services.storage
     if not request.segments or not storage.exists(request.transcripts):
         return []
-    sources = []
-    for line in read_annotations(storage.path(request.transcripts)):
-        key = f"{request.segments}/{line.path}"
-        if storage.exists(key):
-            sources.append(_Source(storage.path(key), line.path, line.text, line.language))
-    return sources
+    return [
+        _Segment(f"{request.segments}/{line.path}", line.path, line.text, line.language)
+        for line in read_annotations(storage.path(request.transcripts))
+    ]
 
 
-def _dataset_segments(request: PromptProposalRequest, run: FileJobRun) -> list[_Source]:
+def _dataset_segments(request: PromptProposalRequest, run: FileJobRun) -> list[_Segment]:
     """Return the segments of the data set of which the voice was made."""
     if not request.dataset_id:
         return []
-    services, storage = run.services, run.services.storage
+    services = run.services
     try:
         selection = services.call(
             select_training_segments, services.records, request.dataset_id, request.dataset_version
@@ -148,18 +163,17 @@ def _dataset_segments(request: PromptProposalRequest, run: FileJobRun) -> list[_
     except (NotFound, Conflict):
         return []
     return [
-        _Source(
-            storage.path(segment.storage_key),
+        _Segment(
+            segment.storage_key,
             f"{segment.number:06d}.wav",
             segment.transcript,
             segment.language or selection.language,
         )
         for segment in selection.segments
-        if storage.exists(segment.storage_key)
     ]
 
 
-def _passages(source: _Source) -> list[_Passage]:
+def _passages(path: Path, segment: _Segment | None = None) -> list[_Passage]:
     """Return the passages of a recording: itself, or its parts between pauses where it is longer than a prompt.
 
     Speech without pauses is left out: it would be cut within a word.
@@ -168,20 +182,17 @@ def _passages(source: _Source) -> list[_Passage]:
     from GPT_SoVITS.dataset.slicer import Slicer, SliceSettings
 
     shortest, longest = UPSTREAM_PROMPT_SECONDS
-    samples, rate = read_mono(source.path)
+    samples, rate = read_mono(path)
+    source, language, text = (segment.name, segment.language, segment.text) if segment is not None else ("", "", "")
     if len(samples) / rate <= longest:
-        passages = [_Passage(source, 0.0, samples, rate, source.text)]
+        passages = [_Passage(0.0, samples, rate, source, language, text)]
     else:
         settings = SliceSettings(min_length=shortest * 1000, min_interval=MIN_PAUSE_MS, max_seconds=None)
         passages = [
-            _Passage(source, part.start / rate, part.samples, rate) for part in Slicer(rate, settings).slice(samples)
+            _Passage(part.start / rate, part.samples, rate, source, language)
+            for part in Slicer(rate, settings).slice(samples)
         ]
     return [passage for passage in passages if shortest <= passage.seconds <= longest]
-
-
-def _evenly_spread(passages: Sequence[_Passage]) -> list[_Passage]:
-    count = min(len(passages), MAX_PASSAGES)
-    return [passages[index * len(passages) // count] for index in range(count)]
 
 
 def _by_audio(passages: Sequence[_Passage], run: FileJobRun) -> list[tuple[_Passage, PassageMeasures, PromptScores]]:
@@ -249,7 +260,7 @@ def _recognized(
     from GPT_SoVITS.dataset.word_errors import error_rate
 
     run.context.check()
-    language = passage.source.language if passage.source.language not in ("", "auto") else None
+    language = passage.language if passage.language not in ("", "auto") else None
     samples = resample(passage.samples, passage.rate, RECOGNIZER_RATE)
     transcription = bundled_recognizer(run).transcribe(samples, language)
     if not transcription.text:
@@ -259,7 +270,7 @@ def _recognized(
         confidence *= max(0.0, 1.0 - error_rate(passage.text, transcription.text, transcription.language))
     scores = {**scores, "transcript": transcript_score(text, confidence)}
     proposal: PromptProposal = {
-        "source": passage.source.name,
+        "source": passage.source,
         "start_seconds": round(passage.start, 3),
         "seconds": round(passage.seconds, 3),
         "text": text,

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Header, Query, Response, WebSocket
+from fastapi import APIRouter, Body, Query, Response, WebSocket
 
 from api.dependencies import Api, ApiServices, SocketApi
 from api.http.access import TRAINING
 from api.http.event_sockets import LastEventIdParameter, send_events
-from api.http.localization import LocalizedFeed, localized
+from api.http.localization import LocalizedFeed, in_chinese, localized
 from api.http.responses import JsonResponse
 from api.http.schedule import scheduled_time
 from api.http.sse import EventStream, LastEventId
-from api.http.translations import prefers_chinese
 from api.http.translations.descriptions import DESCRIPTIONS
 from api.routes.stages.views import (
     CancelledStage,
@@ -168,16 +167,16 @@ async def list_presets() -> Response:
 
 
 @catalog_router.get("/{stage}/schema", response_model=StageSchema)
-async def stage_schema(stage: str, accept_language: Annotated[str, Header(include_in_schema=False)] = "") -> Response:
+async def stage_schema(stage: str) -> Response:
     """Get the parameters of a stage with type, default, range and description, and the stages that it depends on."""
     specification = find_stage(stage)
-    chinese = DESCRIPTIONS if prefers_chinese(accept_language) else {}
+    translations = DESCRIPTIONS if in_chinese() else {}
     content: StageSchema = {
         "type": specification.name,
         "name": specification.title,
         "description": specification.description,
         "parameters": {
-            parameter["name"]: parameter_view(parameter, chinese)
+            parameter["name"]: parameter_view(parameter, translations)
             for parameter in describe_parameters(specification.name)
         },
         "stage_type": specification.name,
@@ -185,7 +184,7 @@ async def stage_schema(stage: str, accept_language: Annotated[str, Header(includ
         "needs": list(specification.needs),
         "versions": [version for version in VERSIONS if version in specification.versions],
     }
-    return JsonResponse(content, headers={"Vary": "Accept-Language"})
+    return JsonResponse(content)
 
 
 async def _open_feed(api: ApiServices, exp_id: str, stage: str) -> TopicFeed:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import FileResponse
 from typing_extensions import TypedDict
 
 from api.dependencies import Api
 from api.http.access import TRAINERS
+from api.http.disconnect import while_connected
 from api.http.responses import JsonResponse, stored_file_response
 from api.services.prompt_proposals import FoundProposals
 from core.voices.prompt_proposals import MAX_PROPOSALS, PromptProposal
@@ -37,6 +38,7 @@ class ProposalsView(TypedDict):
 @router.get("", response_model=ProposalsView)
 async def propose_prompts(
     voice: str,
+    request: Request,
     api: Api,
     file_id: Annotated[
         str, Query(max_length=64, description="A recording from POST /files, in place of the voice's own ones.")
@@ -49,7 +51,8 @@ async def propose_prompts(
     to a minute. To add one, download its `audio_url`, upload it (POST /files) and send it with its text to
     POST /voices/{voice}/prompts. 409 `input_gone` when the voice has no recordings any more: send a `file_id`.
     """
-    return JsonResponse(_proposals_view(await api.prompt_proposals.propose(voice, count, file_id)))
+    proposals = await while_connected(request, api.prompt_proposals.propose(voice, count, file_id))
+    return JsonResponse(_proposals_view(proposals))
 
 
 @router.get("/{proposal}/audio", response_class=FileResponse)

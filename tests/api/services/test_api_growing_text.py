@@ -120,3 +120,12 @@ def test_the_parts_of_a_long_text_are_the_text_and_end_with_words_outside_of_tag
         assert part.count("[") == part.count("]")
         assert part[-1].isspace() or following[0].isspace() or part[-1] > "぀"
         assert len(part.strip()) <= 100 + len("[voice:Miss Moon]")
+
+
+def test_a_tag_that_is_never_closed_holds_nothing_back():
+    text = "{" + "word " * 500
+
+    parts = list(text_parts(text, sentences, 100))
+
+    assert "".join(parts) == text
+    assert max(map(len, parts)) <= 200

@@ -117,6 +117,21 @@ def test_segments_are_ranked_by_their_sound_and_by_what_they_say(role: Files) ->
     assert np.abs(samples - clean).max() < 1e-3
 
 
+def test_of_many_segments_only_as_many_are_read_as_are_compared(role: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("roles.voices.propose_prompts.MAX_PASSAGES", 2)
+    folder, names = "experiments/exp-2/segments", [f"{number}.wav" for number in range(6)]
+    for name in names:
+        role.services.storage.put_bytes(f"{folder}/{name}", b"This would be an error.")
+    for name in names[::3]:
+        store(role, f"{folder}/{name}", speech("prepend.wav")[: 4 * RATE])
+    lines = "\n".join(f"{name}|anna|EN|The words." for name in names)
+    role.services.storage.put_bytes("experiments/exp-2/transcripts.list", lines.encode())
+
+    _, result = run(role, segments=folder, transcripts="experiments/exp-2/transcripts.list")
+
+    assert {proposal["source"] for proposal in result["proposals"]} == {"0.wav", "3.wav"}
+
+
 def test_an_uploaded_file_is_cut_at_its_pauses_and_transcribed(role: Files) -> None:
     pause = np.zeros(RATE, np.float32)
     sound = np.concatenate([speech("prepend.wav"), pause, speech("announce.wav")])
