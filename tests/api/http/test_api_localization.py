@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
+from api_support import Api, tone
 
 from api.http.localization import localized_event
 from api.http.request_context import RequestContext, current_context
@@ -85,3 +86,30 @@ async def test_a_failed_job_and_its_events_are_chinese_for_who_asks_and_english_
     data = [json.loads(line[6:]) for line in events.text.splitlines() if line.startswith("data: ")]
     assert data[-1]["error"]["message"] == "录音是静音。"
     assert [letter["error"]["message"] for letter in letters if letter["job_id"] == job] == ["录音是静音。"]
+
+
+async def test_every_response_that_depends_on_the_language_says_so(api: Api, queue: AsyncQueue) -> None:
+    await queue.enqueue(NewJob(role=FILES, payload={"kind": "none"}, job_id="job-that-waits"))
+    languages: dict[str, list[str | None]] = {}
+    for path in ("/api/v1/nothing", "/api/v1/stages/asr/schema", "/api/v1/jobs/job-that-waits/progress"):
+        for header in ({}, CHINESE):
+            async with api.client.stream("GET", path, headers=header) as response:
+                assert response.headers["vary"].count("Accept-Language") == 1, path
+                languages.setdefault(path, []).append(response.headers.get("content-language"))
+
+    assert set(map(tuple, languages.values())) == {(None, "zh")}
+
+
+async def test_a_repeated_request_gets_the_response_in_the_language_of_the_first(client: httpx.AsyncClient) -> None:
+    uploaded = (await client.post("/api/v1/files", files={"file": ("a.wav", tone(4.0))})).json()
+    experiment = {"exp_name": "anna", "audio_file_id": uploaded["id"], "version": "nano"}
+    exp_id = (await client.post("/api/v1/experiments", json=experiment)).json()["id"]
+    request = {"url": f"/api/v1/experiments/{exp_id}/stages/convert", "json": {"no_such_parameter": 1}}
+    key = {"Idempotency-Key": "in-chinese"}
+
+    first = await client.post(**request, headers={**key, **CHINESE})
+    again = await client.post(**request, headers=key)
+
+    assert again.json() == first.json()
+    assert again.json()["warnings"] == ["convert 没有参数 'no_such_parameter'，它不起作用。"]
+    assert again.headers["content-language"] == "zh"

@@ -8,6 +8,7 @@ import io
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -19,13 +20,18 @@ from voice_support import make_whole_voice
 
 from commands.prompts import prompts
 from core.errors import InvalidRequest
+from core.experiments.requests import ExperimentRequest
+from core.jobs.file_jobs import KIND_FIELD
+from core.jobs.job import Lease
 from core.jobs.queue import AsyncQueue
 from core.jobs.roles import FILES
+from core.records import NewVoiceRecord
 from core.settings import Settings
 from roles.files import Files
 from roles.runtime.services import WorkerServices
 from roles.runtime.worker import Worker
 
+PROPOSAL: dict[str, Any] = {"source": "1.wav", "start_seconds": 0.0, "seconds": 4.0, "text": "Hello.", "score": 0.9}
 PROPOSALS = "/api/v1/voices/Anna/prompts/proposals"
 
 
@@ -81,6 +87,61 @@ async def test_without_a_worker_nobody_waits(client: httpx.AsyncClient, voice: s
     response = await client.get(PROPOSALS, params={"file_id": uploaded["id"]})
 
     assert (response.status_code, response.json()["error"]["code"]) == (503, "not_ready")
+
+
+async def claimed_request(queue: AsyncQueue) -> tuple[Lease, dict[str, Any]]:
+    """Return the job that a request waits for, and what it is asked to do."""
+    lease = await eventually(lambda: queue.claim(FILES, "files-test", 60.0))
+    return lease, {name: value for name, value in lease.job.payload.items() if value and name != KIND_FIELD}
+
+
+async def test_proposals_come_from_what_the_voice_was_trained_on(api: Api, queue: AsyncQueue) -> None:
+    services = api.services
+    uploaded = (await api.client.post("/api/v1/files", files={"file": ("a.wav", recording())})).json()
+    experiment = await services.experiments.create(
+        ExperimentRequest(exp_name="anna", audio_file_id=uploaded["id"], version="nano")
+    )
+    made = await make_whole_voice(services.records, services.storage, "Anna", recording())
+    ids = {"gpt_checkpoint_id": made.gpt_checkpoint_id, "sovits_checkpoint_id": made.sovits_checkpoint_id}
+    voice = await services.records.voices.create(
+        NewVoiceRecord(name="Anna 2", version="nano", language="en", prompts=made.prompts, exp_id=experiment.id, **ids)
+    )
+    for stage, outputs in (("convert", {}), ("audio_slice", {}), ("asr", {"prompt": {"audio": "of-anna/1.wav"}})):
+        number = (await services.experiments.stages.run(experiment.id, stage)).run
+        await services.experiments.runs.start(experiment.id, stage, number)
+        await services.experiments.runs.complete(experiment.id, stage, number, outputs)
+    await queue.register_worker("files-test", FILES, "here", 1)
+    waiting = asyncio.create_task(api.client.get(f"/api/v1/voices/{voice.id}/prompts/proposals", params={"count": 2}))
+    lease, request = await claimed_request(queue)
+    await queue.ack(lease, {"source": "segments", "proposals": [PROPOSAL, PROPOSAL]})
+    proposals = (await waiting).json()
+
+    assert request == {
+        "voice_id": voice.id,
+        "voice_name": "Anna 2",
+        "count": 2,
+        "segments": "of-anna",
+        "transcripts": f"experiments/{experiment.id}/transcripts.list",
+        "recording": (await services.records.files.get(uploaded["id"])).storage_key,
+    }
+    assert (proposals["voice_id"], proposals["source"]) == (voice.id, "segments")
+    assert [item["id"] for item in proposals["items"]] == [f"{lease.job.id}.0", f"{lease.job.id}.1"]
+    assert proposals["items"][1]["audio_url"].endswith(f"/prompts/proposals/{lease.job.id}.1/audio")
+
+
+async def test_nothing_is_looked_for_once_the_caller_has_left(api: Api, voice: str, queue: AsyncQueue) -> None:
+    uploaded = (await api.client.post("/api/v1/files", files={"file": ("a.wav", recording())})).json()
+    await queue.register_worker("files-test", FILES, "here", 1)
+    async with httpx.AsyncClient(base_url=api.url) as caller:
+        waiting = asyncio.create_task(caller.get(PROPOSALS, params={"file_id": uploaded["id"]}))
+        lease, _ = await claimed_request(queue)
+        waiting.cancel()
+
+    async def is_cancelled() -> bool:
+        job = await queue.job(lease.job.id)
+        return job is not None and job.cancel_requested
+
+    await eventually(is_cancelled, 30)
 
 
 @pytest.mark.slow

@@ -14,7 +14,10 @@ from dataset_bench import Bench
 from core.datasets.options import SegmentChange
 from core.errors import Conflict
 from core.experiments.requests import ExperimentRequest
+from core.jobs.job import NewJob
+from core.jobs.roles import FILES
 from core.records import ExperimentRecord
+from core.voices.prompt_proposals import PromptProposalRequest
 from GPT_SoVITS.dataset.folder import read_annotations
 
 NAMES = ("announce.wav", "busy.wav", "nogo.wav")
@@ -95,3 +98,16 @@ def test_too_little_to_learn_from_fails_with_the_seconds(bench: Bench) -> None:
     [letter] = bench.services.queue.dead_letters()
     assert letter.error["code"] == "recording_too_short"
     assert "7.8 s to learn from" in letter.error["message"]
+
+
+def test_segments_of_a_data_set_are_proposed_as_prompts_with_their_transcripts(bench: Bench) -> None:
+    request = PromptProposalRequest(
+        voice_id="voice-1", voice_name="Anna", count=1, dataset_id=bench.quick("prepend.wav"), dataset_version=1
+    )
+    bench.services.queue.enqueue(NewJob(FILES, request.stored()))
+
+    result = bench.work()
+
+    assert result is not None
+    assert result["source"] == "dataset"
+    assert [proposal["text"] for proposal in result["proposals"]] == [PIECES["prepend.wav"][2]]
