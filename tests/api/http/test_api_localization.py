@@ -104,11 +104,11 @@ async def test_a_repeated_request_gets_the_response_in_the_language_of_the_first
     uploaded = (await client.post("/api/v1/files", files={"file": ("a.wav", tone(4.0))})).json()
     experiment = {"exp_name": "anna", "audio_file_id": uploaded["id"], "version": "nano"}
     exp_id = (await client.post("/api/v1/experiments", json=experiment)).json()["id"]
-    request = {"url": f"/api/v1/experiments/{exp_id}/stages/convert", "json": {"no_such_parameter": 1}}
+    path, parameters = f"/api/v1/experiments/{exp_id}/stages/convert", {"no_such_parameter": 1}
     key = {"Idempotency-Key": "in-chinese"}
 
-    first = await client.post(**request, headers={**key, **CHINESE})
-    again = await client.post(**request, headers=key)
+    first = await client.post(path, json=parameters, headers={**key, **CHINESE})
+    again = await client.post(path, json=parameters, headers=key)
 
     assert again.json() == first.json()
     assert again.json()["warnings"] == ["convert 没有参数 'no_such_parameter'，它不起作用。"]

@@ -102,7 +102,10 @@ async def test_proposals_come_from_what_the_voice_was_trained_on(api: Api, queue
         ExperimentRequest(exp_name="anna", audio_file_id=uploaded["id"], version="nano")
     )
     made = await make_whole_voice(services.records, services.storage, "Anna", recording())
-    ids = {"gpt_checkpoint_id": made.gpt_checkpoint_id, "sovits_checkpoint_id": made.sovits_checkpoint_id}
+    ids: dict[str, Any] = {
+        "gpt_checkpoint_id": made.gpt_checkpoint_id,
+        "sovits_checkpoint_id": made.sovits_checkpoint_id,
+    }
     voice = await services.records.voices.create(
         NewVoiceRecord(name="Anna 2", version="nano", language="en", prompts=made.prompts, exp_id=experiment.id, **ids)
     )
