@@ -101,13 +101,13 @@ async def test_proposals_come_from_what_the_voice_was_trained_on(api: Api, queue
     experiment = await services.experiments.create(
         ExperimentRequest(exp_name="anna", audio_file_id=uploaded["id"], version="nano")
     )
-    made = await make_whole_voice(services.records, services.storage, "Anna", recording())
+    other = await make_whole_voice(services.records, services.storage, "Anna", recording())
     ids: dict[str, Any] = {
-        "gpt_checkpoint_id": made.gpt_checkpoint_id,
-        "sovits_checkpoint_id": made.sovits_checkpoint_id,
+        "gpt_checkpoint_id": other.gpt_checkpoint_id,
+        "sovits_checkpoint_id": other.sovits_checkpoint_id,
     }
     voice = await services.records.voices.create(
-        NewVoiceRecord(name="Anna 2", version="nano", language="en", prompts=made.prompts, exp_id=experiment.id, **ids)
+        NewVoiceRecord(name="Anna 2", version="nano", language="en", prompts=other.prompts, exp_id=experiment.id, **ids)
     )
     for stage, outputs in (("convert", {}), ("audio_slice", {}), ("asr", {"prompt": {"audio": "of-anna/1.wav"}})):
         number = (await services.experiments.stages.run(experiment.id, stage)).run
