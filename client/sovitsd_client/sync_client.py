@@ -295,8 +295,12 @@ class Speech:
 
     client: Sovitsd
 
-    def create(self, text: str, voice: str, *, format: str = "mp3", **options: Any) -> bytes:
-        """Return a text as an audio file. `options` are those of the API: language, speed, seed, emotion, verify …"""
+    def create(
+        self, text: str, voice: str, *, format: str = "mp3", language: str | None = None,
+        speed: float | None = None, seed: int | None = None, **options: Any,
+    ) -> bytes:  # fmt: skip
+        """Return a text as an audio file. Further `options` are those of the API, such as `emotion` and `verify`."""
+        options |= {"language": language, "speed": speed, "seed": seed}
         if len(text) > SHORT_TEXT_CHARACTERS:
             inference = self.client.inference.create(text, voice, format=format, **options)
             self.client.inference.wait(inference.id)
@@ -305,8 +309,12 @@ class Speech:
         return (self.client.request("POST", "/v1/audio/speech", json=body)).content
 
     @contextmanager
-    def stream(self, text: str, voice: str, *, format: str = "mp3", **options: Any) -> Iterator[AudioStream]:
-        """Open the audio of a text of up to 4096 characters, which comes while it is made; `options` as there."""
+    def stream(
+        self, text: str, voice: str, *, format: str = "mp3", language: str | None = None,
+        speed: float | None = None, seed: int | None = None, **options: Any,
+    ) -> Iterator[AudioStream]:  # fmt: skip
+        """Open the audio of a text of up to 4096 characters; it comes while it is generated."""
+        options |= {"language": language, "speed": speed, "seed": seed}
         body = {**live_speech(text, voice, format, options), "stream_format": "audio"}
         with self.client.open("POST", "/v1/audio/speech", json=body) as response:
             yield AudioStream(response)
