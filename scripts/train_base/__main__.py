@@ -55,7 +55,7 @@ def data(options: argparse.Namespace) -> None:
     lines = (ALLISON / "transcript.txt").read_text(encoding="utf-8").splitlines()
     bundled = {line.split("\t")[2] for line in lines if line.strip()} | {"ss-noservice"}
     gather_real(options.work, bundled)
-    gather_synthetic(options.work, hours=options.hours)
+    gather_synthetic(options.work, hours=options.hours, processes=options.threads)
     for name in ("real", "held", "synthetic"):
         extract(options.work / name, options.work)
 
@@ -64,7 +64,7 @@ def teacher(options: argparse.Namespace) -> None:
     """Speech of many speakers in two languages, read by the teacher."""
     from scripts.train_base.data import gather_teacher
 
-    gather_teacher(options.work, hours=options.hours)
+    gather_teacher(options.work, hours=options.hours, processes=options.threads)
     read(options)
 
 

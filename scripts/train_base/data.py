@@ -8,6 +8,8 @@ import os
 import random
 import subprocess
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from common.programs import bound_command
@@ -38,16 +40,16 @@ EVALUATION = {language: Path(__file__).parent / f"evaluation.{language}.txt" for
 """Sentences that no training text may hold, beside those that `main.py evaluate` reads."""
 
 
-def gather_synthetic(work: Path, *, hours: float = HOURS) -> Path:
+def gather_synthetic(work: Path, *, hours: float = HOURS, processes: int = 1) -> Path:
     """`<work>/synthetic/`: WAV files and `texts.jsonl`; goes on where an earlier call stopped."""
     folder = work / "synthetic"
     folder.mkdir(parents=True, exist_ok=True)
     jobs = _plan(folder, examples(unpack(WORDNET, work)), hours)
-    speak(folder, jobs, [piper_python(work), Path(__file__).parent / "speak_piper.py"])
+    speak(folder, jobs, [piper_python(work), Path(__file__).parent / "speak_piper.py"], processes=processes)
     return folder
 
 
-def gather_teacher(work: Path, *, hours: float) -> Path:
+def gather_teacher(work: Path, *, hours: float, processes: int = 1) -> Path:
     """`<work>/teacher-speech/`: WAV files and `texts.jsonl`, half of them Mandarin; goes on where it was stopped."""
     folder = work / "teacher-speech"
     folder.mkdir(parents=True, exist_ok=True)
@@ -62,7 +64,7 @@ def gather_teacher(work: Path, *, hours: float) -> Path:
     ]
     random.Random(SEED).shuffle(jobs)  # whenever it is stopped, every speaker has spoken in both languages
     program = Path(__file__).parent / "speak_kokoro.py"
-    speak(folder, jobs, [teacher_python(work), program, work, teacher_voices(work)])
+    speak(folder, jobs, [teacher_python(work), program, work, teacher_voices(work)], processes=processes)
     return folder
 
 
@@ -72,16 +74,21 @@ def held_out(language: str) -> set[str]:
     return {words_of(line) if language == "en" else ideographs_of(line) for line in lines if line.strip()}
 
 
-def speak(folder: Path, jobs: Sequence[Mapping[str, object]], command: Sequence[Path]) -> None:
-    """Have a program of another environment, which ends with this process, speak the jobs that were not yet spoken."""
+def speak(folder: Path, jobs: Sequence[Mapping[str, object]], command: Sequence[Path], *, processes: int = 1) -> None:
+    """Have programs of another environment, which end with this process, speak the jobs that were not yet spoken."""
     (folder / "texts.jsonl").write_text(
         "".join(json.dumps(job, ensure_ascii=False) + "\n" for job in jobs), encoding="utf-8"
     )
     waiting = [job for job in jobs if not Path(str(job["file"])).exists()]
     logger.info("%d of %d utterances are to be spoken.", len(waiting), len(jobs))
+    with ThreadPoolExecutor(processes) as pool:
+        list(pool.map(partial(_run_speaker, command), (waiting[number::processes] for number in range(processes))))
+
+
+def _run_speaker(command: Sequence[Path], jobs: Sequence[Mapping[str, object]]) -> None:
     subprocess.run(
         bound_command([str(part) for part in command]),
-        input="".join(json.dumps(job) + "\n" for job in waiting),
+        input="".join(json.dumps(job) + "\n" for job in jobs),
         text=True,
         check=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
