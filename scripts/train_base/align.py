@@ -16,6 +16,8 @@ logger = logging.getLogger(__name__)
 
 BLANK = 0
 LOG_EVERY = 50
+UNCLEAR_SHARE = 0.02
+"""Of the clips: those whose words are the least likely to have been said get no alignment, and are not learnt from."""
 
 
 class Listener(nn.Module):
@@ -41,7 +43,10 @@ def read(path: Path) -> dict[str, np.ndarray]:
 
 
 def align(clips: list[Clip], out: Path, *, steps: int, seed: int = 1) -> None:
-    """Write to `out`, for each clip, (T / 2,): the index of the phoneme that each token speaks."""
+    """Write to `out`, for each clip whose words are clear, (T / 2,): the index of the phoneme that each token speaks.
+
+    The listener's weights stay beside it, for the measure of tones.
+    """
     torch.manual_seed(seed)
     model = Listener(732)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
@@ -57,8 +62,13 @@ def align(clips: list[Clip], out: Path, *, steps: int, seed: int = 1) -> None:
             logger.info("step %d: %.3f a phoneme", step, loss.item())
         if step == steps:
             break
+    torch.save(model.state_dict(), out.with_suffix(".pt"))
     with torch.inference_mode():
-        np.savez(out, allow_pickle=False, **{clip.name: _read(model, clip) for clip in clips})
+        read_clips = {clip.name: _read(model, clip) for clip in clips}
+    least = np.quantile([likelihood for _, likelihood in read_clips.values()], UNCLEAR_SHARE)
+    clear = {name: pointer for name, (pointer, likelihood) in read_clips.items() if likelihood >= least}
+    np.savez(out, allow_pickle=False, **clear)
+    logger.info("%d of %d clips are clear: %.2f a phoneme and more.", len(clear), len(clips), least)
 
 
 def _loss(model: Listener, batch: list[Clip]) -> Tensor:
@@ -75,13 +85,16 @@ def _loss(model: Listener, batch: list[Clip]) -> Tensor:
     )
 
 
-def _read(model: Listener, clip: Clip) -> np.ndarray:
-    """(T / 2,): each phoneme has the tokens that are nearest to the middle of its frames."""
+def _read(model: Listener, clip: Clip) -> tuple[np.ndarray, float]:
+    """(T / 2,): each phoneme has the tokens that are nearest to the middle of its frames; and the mean logarithm of the
+    likelihoods of the phonemes."""
     scores = model(torch.from_numpy(clip.content.astype(np.float32))[None])[0].numpy()
-    state = best_path(scores, clip.phones.astype(int) + 1)
+    labels = clip.phones.astype(int) + 1
+    state = best_path(scores, labels)
     middles = [np.flatnonzero(state == 2 * i + 1).mean() for i in range(len(clip.phones))]
     edges = (np.array(middles[:-1]) + np.array(middles[1:])) / 2
-    return np.searchsorted(edges, np.arange(0, clip.frames, 2) + 0.5).astype(np.int16)
+    best = [scores[state == 2 * i + 1, label].max(initial=-np.inf) for i, label in enumerate(labels)]
+    return np.searchsorted(edges, np.arange(0, clip.frames, 2) + 0.5).astype(np.int16), float(np.mean(best))
 
 
 def best_path(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
