@@ -226,7 +226,7 @@ def _completion(options: argparse.Namespace) -> int:
 def _demo(options: argparse.Namespace) -> int:
     from scripts.demo_run import run_demo
 
-    return run_demo(Path(options.output), options.quality, as_json=options.json)
+    return run_demo(Path(options.output), options.quality, options.language, as_json=options.json)
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace, Settings], int]] = {

@@ -16,6 +16,7 @@ from commands.terminal import HeadingFormatter
 from common.limits import MAX_API_WORKERS
 from common.program_name import program_name
 from common.versions import VERSIONS
+from scripts.demo_language import DEMO_LANGUAGES, locale_language
 
 Commands: TypeAlias = "argparse._SubParsersAction[CommandParser]"
 
@@ -80,6 +81,12 @@ def build_parser() -> argparse.ArgumentParser:
     demo = commands.add_parser("demo", help="train a small voice here and let it speak")
     demo.add_argument("--output", default="demo", metavar="FOLDER", help="where the results go (default: demo)")
     demo.add_argument("--quality", choices=("fast", "standard", "high"), default="fast")
+    demo.add_argument(
+        "--language",
+        choices=tuple(DEMO_LANGUAGES),
+        default=locale_language(),
+        help="what is trained from and spoken (default: zh where the locale is Chinese, else en)",
+    )
     _add_json(demo)
     return parser
 

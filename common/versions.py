@@ -18,7 +18,7 @@ BEST_FIRST: Final[tuple[Version, ...]] = ("v2ProPlus", "v2Pro", "v4", "v3", "v2"
 """All versions in the order in which `auto` prefers them."""
 SPEAKER_VECTOR_VERSIONS: Final[frozenset[Version]] = frozenset({"v2Pro", "v2ProPlus"})
 """The versions whose SoVITS model is conditioned on a speaker vector."""
-NANO_LANGUAGES: Final = ("en",)
+NANO_LANGUAGES: Final = ("zh", "en")
 """What the bundled base was trained on; it reads other languages by phonemes that it never heard."""
 TIMBRE_VERSIONS: Final[frozenset[Version]] = frozenset({"v1", "v2", "v2Pro", "v2ProPlus"})
 """The versions whose GPT continues the prompt while the second stage takes the timbre from any recording."""

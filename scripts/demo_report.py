@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from common.program_name import program_name
+from GPT_SoVITS.dataset.word_errors import BY_CHARACTERS
 
 INTELLIGIBLE_WER = 0.3
 """Up to this share of wrong words a listener still follows."""
@@ -21,6 +22,8 @@ INTELLIGIBLE_WER = 0.3
 class Findings:
     """What the demo saw while the daemon ran."""
 
+    language: str
+    """Of the recording and of what is spoken."""
     task: dict[str, Any] = field(default_factory=dict)
     voice: str = ""
     """Its name."""
@@ -39,7 +42,7 @@ def make_report(findings: Findings, recording: Path, output: Path, *, seconds: f
     evaluator = Evaluator(output / "data" / "models", reference=recording)
     sentences = []
     for number, spoken in enumerate(findings.speech, start=1):
-        judged = evaluator.evaluate_file(spoken["path"], spoken["text"], "en")
+        judged = evaluator.evaluate_file(spoken["path"], spoken["text"], findings.language)
         sentences.append(
             {
                 "text": spoken["text"],
@@ -61,6 +64,7 @@ def make_report(findings: Findings, recording: Path, output: Path, *, seconds: f
         "seconds": seconds,
         "output": str(output),
         "voice": findings.voice,
+        "language": findings.language,
         "serve": f"DATA_PATH={output / 'data'} {start_command()}",
         "stage_seconds": findings.stage_seconds,
         "sentences": sentences,
@@ -86,11 +90,17 @@ def show_report(console: Console, report: dict[str, Any], output: Path) -> None:
         "The queues are empty and nothing is in the dead letters." if not left else f"[red]Left behind: {left}"
     )
     if not report["intelligible"]:
+        unit = "character" if _by_characters(report) else "word"
         console.print(
-            f"[yellow]Honestly: the word error rate is {report['mean_wer']:.0%}, so much of it is not understood. This "
-            "is the smallest recipe after a few minutes; the others start from official weights (docs/models.md)."
+            f"[yellow]Honestly: the {unit} error rate is {report['mean_wer']:.0%}, so much of it is not understood. "
+            "This is the smallest recipe after a few minutes; the others start from official weights (docs/models.md)."
         )
     console.print(f"The voice {report['voice']} is in {output / 'data'}; to serve it: {report['serve']}")
+
+
+def _by_characters(report: dict[str, Any]) -> bool:
+    """Return whether the report's error rates are of characters, not of words."""
+    return report["language"] in BY_CHARACTERS
 
 
 def _show_stages(console: Console, report: dict[str, Any]) -> None:
@@ -101,7 +111,8 @@ def _show_stages(console: Console, report: dict[str, Any]) -> None:
 
 
 def _show_speech(console: Console, report: dict[str, Any]) -> None:
-    table = Table("sentence", "s", "RTF", "WER", "similarity", "DNSMOS", "heard by Whisper", title="Speech")
+    rate = "CER" if _by_characters(report) else "WER"
+    table = Table("sentence", "s", "RTF", rate, "similarity", "DNSMOS", "heard by Whisper", title="Speech")
     for sentence in report["sentences"]:
         table.add_row(
             sentence["text"],

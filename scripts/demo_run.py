@@ -16,52 +16,45 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from commands.terminal import print_json
 from scripts.demo_daemon import Daemon
+from scripts.demo_language import DEMO_LANGUAGES
 from scripts.demo_report import Findings, make_report, show_report
-
-REPOSITORY = Path(__file__).resolve().parent.parent
-RECORDING = REPOSITORY / "prompts" / "allison" / "recording.flac"
-SENTENCES = (
-    "The quick brown fox jumps over the lazy dog.",
-    "We will meet at the old bridge when the rain has stopped.",
-    "Every voice tells a story that nobody else can tell.",
-)
-"""None of them is in the recording."""
 
 console = Console()
 
 
-def run_demo(output: Path, quality: str, *, as_json: bool = False) -> int:
+def run_demo(output: Path, quality: str, language: str, *, as_json: bool = False) -> int:
     """Run the demo into a folder; exit code 0 when a voice was made, spoke, and nothing was left behind.
 
     `as_json`: the report alone is written to standard output, and what happens until then to standard error.
     """
     if as_json:
         with redirect_stdout(sys.stderr):
-            report = _run(output, quality)
+            report = _run(output, quality, language)
         if report is not None:
             print_json(report)
     else:
-        report = _run(output, quality)
+        report = _run(output, quality, language)
         if report is not None:
             show_report(console, report, output)
     return 0 if report is not None and report["clean"] else 1
 
 
-def _run(output: Path, quality: str) -> dict[str, Any] | None:
+def _run(output: Path, quality: str, language: str) -> dict[str, Any] | None:
     """Run the demo and return its report; None when the training failed."""
     started = time.monotonic()
     _clear(output)
-    findings = Findings()
+    findings = Findings(language)
     with Daemon(output / "data", output / "daemon.log") as daemon:
         console.print(f"The daemon answers at {daemon.url}; its log is {daemon.log}.")
         with httpx.Client(base_url=daemon.url, timeout=120) as client:
-            task_id = _create_task(client, quality)
+            task_id = _create_task(client, quality, language)
             if not _watch(client, task_id, findings):
                 return None
             _speak(client, findings, output)
             findings.queues = client.get("/readyz").json()["queues"]
         findings.idle_rss_mb, findings.peak_rss_mb = daemon.memory()
-    return make_report(findings, RECORDING, output, seconds=time.monotonic() - started)
+    recording = DEMO_LANGUAGES[language].recording
+    return make_report(findings, recording, output, seconds=time.monotonic() - started)
 
 
 def _clear(output: Path) -> None:
@@ -72,9 +65,10 @@ def _clear(output: Path) -> None:
             old.unlink()
 
 
-def _create_task(client: httpx.Client, quality: str) -> str:
-    with RECORDING.open("rb") as sound:
-        uploaded = client.post("/api/v1/files", files={"file": (RECORDING.name, sound)}, data={"purpose": "training"})
+def _create_task(client: httpx.Client, quality: str, language: str) -> str:
+    source = DEMO_LANGUAGES[language].recording
+    with source.open("rb") as sound:
+        uploaded = client.post("/api/v1/files", files={"file": (source.name, sound)}, data={"purpose": "training"})
     _check(uploaded)
     recording = uploaded.json()
     console.print(
@@ -85,7 +79,7 @@ def _create_task(client: httpx.Client, quality: str) -> str:
         json={
             "exp_name": "my-voice",
             "audio_file_id": recording["id"],
-            "options": {"version": "nano", "language": "en", "quality": quality},
+            "options": {"version": "nano", "language": language, "quality": quality},
         },
     )
     _check(created)
@@ -137,7 +131,7 @@ class StageBars:
 
 def _speak(client: httpx.Client, findings: Findings, output: Path) -> None:
     findings.voice = client.get(f"/api/v1/voices/{findings.task['voice_id']}").json()["name"]
-    for number, sentence in enumerate(SENTENCES, start=1):
+    for number, sentence in enumerate(DEMO_LANGUAGES[findings.language].sentences, start=1):
         started = time.monotonic()
         answer = client.post(
             "/v1/audio/speech",

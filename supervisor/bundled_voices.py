@@ -18,7 +18,6 @@ from core.voices.prompt_catalog import (
     CatalogPrompt,
     bundled_voice_id,
     load_prompt_catalog,
-    read_prompt_catalog,
 )
 
 logger = logging.getLogger(__name__)
@@ -28,7 +27,8 @@ VERSION = "nano"
 KINDS = ("gpt", "sovits")
 PUBLISHED_KEY = "voices/bundled.txt"
 """Storage key of a file that exists once voices were published; it names the base's checkpoints and the voices."""
-BUNDLED_CATALOG = REPOSITORY / "prompts" / "prompts.json"
+FIRST_BUNDLED = ("allison",)
+"""The voices that versions published which kept no list of them."""
 
 
 async def publish_bundled_voices(settings: Settings, records: Records, storage: Storage) -> None:
@@ -47,7 +47,7 @@ async def publish_bundled_voices(settings: Settings, records: Records, storage: 
     catalog = load_prompt_catalog(settings.prompts_config)
     for problem in catalog.problems:
         logger.warning("%s", problem)
-    for prompt in catalog.prompts.values():
+    for prompt in reversed(catalog.prompts.values()):  # lists have the newest voice first
         voice_id = bundled_voice_id(prompt.name)
         try:
             await _publish(records, storage, prompt, base, create=voice_id not in published)
@@ -65,8 +65,7 @@ def _published_ids(storage: Storage) -> set[str]:
         return set()
     lines = storage.path(PUBLISHED_KEY).read_text().splitlines()
     ids = {line for line in lines if line.startswith("voice-")}
-    # Versions before this file had ids published all prompts of the catalog, which was the bundled one.
-    return ids or {bundled_voice_id(name) for name in read_prompt_catalog(BUNDLED_CATALOG)}
+    return ids or {bundled_voice_id(name) for name in FIRST_BUNDLED}
 
 
 async def _store_base(records: Records, storage: Storage, kind: str, file: Path) -> str:

@@ -25,7 +25,7 @@ from api.services.sweeper import DOWNLOAD_NAME
 from common import storage_keys
 from common.files import atomic_path
 from core.access import LOCAL, Caller
-from core.errors import InvalidRequest, NotFound, NotReady, SovitsError
+from core.errors import InvalidRequest, NotFound, NotReady, SovitsError, VoiceNotFound
 from core.ids import new_id
 from core.speech.requests import SpeechRequest
 
@@ -162,21 +162,22 @@ def _check_fields(body: SynthesizeBody) -> None:
 
 
 async def _speech_request(api: ApiServices, body: SynthesizeBody, job_id: str) -> SpeechRequest:
-    """Return the speech request; a reference recording is downloaded and spoken with the newest voice's checkpoints."""
+    """Return the speech request; a reference recording is downloaded, and the default voice's models imitate it."""
     rate = api.settings.cosyvoice_sample_rate
     if body.voice:
         return await api.speech.request(body.target, body.voice, body.speech_options(default_rate=rate))
-    newest = await api.voices.newest()
-    if newest is None:
+    try:
+        voice = await api.speech.voices.newest(body.target, body.language)
+    except VoiceNotFound:
         raise InvalidRequest(
             "There is no voice yet whose models could imitate a recording.",
             hint="Train one first: POST /api/v1/files, then POST /api/v1/tasks.",
-        )
+        ) from None
     await api.speech.check_ready()  # before anything is downloaded
     key = storage_keys.speech_file(job_id, "prompt.wav")  # expires together with the speech
     prompt = await api.recordings.fetch_prompt(body.voice_url or "", key, body.voice_prompt_text or "")
     options = body.speech_options(default_rate=rate, prompt=prompt)
-    return await api.speech.request(body.target, newest, options)
+    return await api.speech.request(body.target, voice, options)
 
 
 def _copy(source: Path, target: Path) -> None:

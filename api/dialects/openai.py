@@ -271,7 +271,7 @@ def _streams(body: SpeechBody, request: Request) -> bool:
 async def _find_voice(api: ApiServices, body: SpeechBody) -> VoiceRecord:
     """Return the voice of a request, by default the newest one."""
     if body.voice is None:
-        return await api.speech.voices.newest()
+        return await api.speech.voices.newest(body.input, body.language)
     name = body.voice if isinstance(body.voice, str) else body.voice.id
     try:
         return await api.speech.voices.find(name, body.input, body.language)

@@ -207,7 +207,7 @@ class SpeechTurns:
     async def _find_voice(self, settings: TurnSettings, text: str) -> VoiceRecord:
         voices = self._speech.voices
         if not settings.voice:
-            return await voices.newest()
+            return await voices.newest(text, settings.options.language)
         return await voices.find(settings.voice, text, settings.options.language)
 
     async def _feed(self, session: SpeechSession, text: str, sending: asyncio.Task[None]) -> bool:

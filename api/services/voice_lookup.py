@@ -42,14 +42,20 @@ class VoiceLookup:
         """Return DEFAULT_VOICE, else a bundled voice that speaks the text's language, else the newest voice."""
         return await self._default_voice() or await self._bundled(text, language) or await self.newest()
 
-    async def newest(self) -> VoiceRecord:
-        """Return DEFAULT_VOICE, else the newest voice; raise VoiceNotFound where there is none."""
+    async def newest(self, text: str = "", language: str = "auto") -> VoiceRecord:
+        """Return DEFAULT_VOICE, else the newest voice that is not bundled, else a bundled one for the text's language.
+
+        Raise VoiceNotFound where there is none.
+        """
         if voice := await self._default_voice():
             return voice
-        page = await self.records.voices.page(limit=1)
-        if not page.items:
-            raise VoiceNotFound("No voice is published yet.", hint="Train one first: POST /api/v1/tasks.")
-        return page.items[0]
+        bundled = {bundled_voice_id(name) for name in read_prompt_catalog(self.settings.prompts_config)}
+        page = await self.records.voices.page(limit=len(bundled) + 1)
+        if voice := next((voice for voice in page.items if voice.id not in bundled), None):
+            return voice
+        if voice := await self._bundled(text, language):
+            return voice
+        raise VoiceNotFound("No voice is published yet.", hint="Train one first: POST /api/v1/tasks.")
 
     async def _find_otherwise(self, name: str, text: str, language: str) -> VoiceRecord | None:
         key = name.strip().casefold()

@@ -107,11 +107,6 @@ class VoiceService:
             if not page.items or len(voices) >= page.total:
                 return voices
 
-    async def newest(self) -> VoiceRecord | None:
-        """Return the newest voice, None if there is none."""
-        page = await self.records.voices.page(limit=1)
-        return page.items[0] if page.items else None
-
     async def create(self, request: VoiceRequest) -> VoiceRecord:
         """Create a voice; Conflict when its name is taken, InvalidParameter when the checkpoints do not match.
 

@@ -77,7 +77,7 @@ class ModelSettings(BaseSettings):
     """The prompt catalogue: a JSON file, or the JSON itself, `[{"name", "path", "text"}, …]`."""
     default_voice: str = ""
     """Voice of requests that name none, or one of OpenAI's voices; empty: a bundled one that speaks the text's
-    language, else the newest."""
+    language, but for requests that name none the newest of your own, where there is one."""
     voice_aliases: Aliases = Field(default_factory=dict)
     """Other names of voices, `alloy=anna, echo=ben` or a JSON object; keys in lower case."""
     cosyvoice_sample_rate: int = Field(0, ge=0, le=48_000)

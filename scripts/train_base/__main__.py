@@ -78,6 +78,13 @@ def read(options: argparse.Namespace) -> None:
     screen(folder, options.work)
 
 
+def prompts(options: argparse.Namespace) -> None:
+    """Make the recordings of the bundled Mandarin voices, read by the teacher."""
+    from scripts.train_base.prompts import make_prompts
+
+    make_prompts(options.work, REPOSITORY / "prompts")
+
+
 def tokenizer(options: argparse.Namespace) -> None:
     """Train the projection and the codebook of the semantic tokens."""
     import torch
@@ -274,6 +281,7 @@ STEPS: dict[str, Callable[[argparse.Namespace], None]] = {
     "ship": ship,
     "measure": measure,
     "confusions": confusions,
+    "prompts": prompts,
 }
 
 CONTROLS: dict[str, Callable[[argparse.Namespace], None]] = {"pause": pause, "resume": resume}

@@ -51,7 +51,7 @@ def run(environment: dict[str, str], *arguments: str, text: str = "") -> subproc
 def test_a_voice_is_found_and_speaks_on_another_machine(elsewhere, tmp_path):
     voices = run(elsewhere, "voices", "--json")
     plain = run(elsewhere, "voices")
-    (voice,) = json.loads(voices.stdout)
+    voice = json.loads(voices.stdout)[0]
 
     spoken = run(
         elsewhere,
@@ -82,7 +82,16 @@ def test_a_voice_is_found_and_speaks_on_another_machine(elsewhere, tmp_path):
         str(tmp_path / "b.wav"),
     )
 
-    assert plain.stdout.split() == [voice["id"], voice["version"], voice["language"], voice["name"]]
+    mandarin = run(elsewhere, "speak", "你好。", "--voice", "xiaoyi", "--output", str(tmp_path / "c.wav"))
+
+    assert [line.split()[1:] for line in plain.stdout.splitlines()] == [
+        ["nano", "en", "allison"],
+        ["nano", "zh", "xiaoyi"],
+        ["nano", "zh", "yunjian"],
+    ]
+    assert plain.stdout.split()[0] == voice["id"]
+    assert mandarin.stdout.startswith(f"{tmp_path}/c.wav (")
+    assert soundfile.info(tmp_path / "c.wav").duration > 0.3
     assert json.loads(spoken.stdout) == {
         "output": str(tmp_path / "a.wav"),
         "bytes": (tmp_path / "a.wav").stat().st_size,

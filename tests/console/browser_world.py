@@ -33,8 +33,8 @@ _VISIBLE_TEXTS = """() => {
   return texts;
 }"""
 _ENGLISH = re.compile(r"[A-Za-z]{4}")
-_PROPER_NAMES = re.compile(  # of products, formats, parameters, and of the bundled voice
-    r"sovitsd|SoVITS|DNSMOS|SSML|HTTPS?|POST|Redis|ARPAbet|webhook|Webhook|nano|allison|default"
+_PROPER_NAMES = re.compile(  # of products, formats, parameters, and of the bundled voices
+    r"sovitsd|SoVITS|DNSMOS|SSML|HTTPS?|POST|Redis|ARPAbet|webhook|Webhook|nano|allison|xiaoyi|yunjian|default"
     r"|https?://\S+|[\w-]*\.(?:list|ssml|ckpt|\w{3})\b|(?:ckpt|exp)-\S+|\w+_\w+|asr"
 )
 

@@ -42,6 +42,6 @@ def test_an_admin_restarts_and_ends_the_daemon(tmp_path: Path):
     assert user.status_code == 403
     assert (restart.status_code, restart.content) == (200, b"")
     assert running
-    assert voices == ["allison"]
+    assert voices == ["allison", "xiaoyi", "yunjian"]
     assert (leave.status_code, code) == (200, 0)
     assert log.count("Starting again.") == 1

@@ -4,6 +4,7 @@ Assistant. Each test sends what its program sends, in its order, and reads of th
 from __future__ import annotations
 
 import io
+import json
 import wave
 from collections.abc import Iterator
 from typing import Any
@@ -150,6 +151,43 @@ def test_every_name_of_openais_voices_speaks(client: httpx.Client):
         assert wav_seconds(response.content) > 0.1
 
 
+@pytest.mark.parametrize(
+    ("voice", "language", "text", "number"),
+    [
+        ("allison", "en", "Hello.", ["F", "AO1", "R", "T", "IY0", "T", "UW1"]),
+        ("xiaoyi", "zh", "你好。", ["s", "i04", "sh", "ir2", "EE", "er4"]),
+        ("yunjian", "zh", "你好。", ["s", "i04", "sh", "ir2", "EE", "er4"]),
+    ],
+)
+def test_every_bundled_voice_speaks_by_its_name_and_reads_digits_in_its_own_language(
+    client: httpx.Client, voice: str, language: str, text: str, number: list[str]
+):
+    view = client.get(f"/api/v1/voices/{voice}").json()
+    speech = {"voice": voice, "verify": "off"}
+    spoken = client.post("/v1/audio/speech", json=speech | {"input": text, "response_format": "wav"})
+    reference = {"ref_audio_path": voice, "prompt_lang": language, "text": text, "text_lang": language}
+    upstream = client.get("/tts", params=reference)
+    timed = {"input": "42.", "response_format": "pcm", "stream_format": "sse", "timestamps": "phoneme"}
+    events = client.post("/v1/audio/speech", json=speech | timed).text.splitlines()
+    chunks = [json.loads(line.removeprefix("data:")) for line in events if line.startswith("data:")]
+    words = [word for chunk in chunks for word in chunk.get("words", [])]
+
+    assert (view["name"], view["language"], view["languages"]) == (voice, language, ["zh", "en"])
+    assert decoded_seconds(spoken.content) > 0.3
+    assert spoken.headers.get("X-Warning") is None
+    assert wav_seconds(upstream.content) > 0.3
+    assert [phoneme["phoneme"] for word in words for phoneme in word["phonemes"]] == number
+
+
+def test_a_request_without_a_voice_is_spoken_by_the_bundled_one_of_its_language(client: httpx.Client):
+    ids = {item["name"]: item["id"] for item in client.get("/api/v1/voices").json()["items"]}
+    body = {"response_format": "pcm", "stream_format": "sse", "verify": "off"}
+    spoken = {text: client.post("/v1/audio/speech", json=body | {"input": text}).text for text in ("Hello.", "你好。")}
+
+    assert ids["allison"] in spoken["Hello."]
+    assert ids["xiaoyi"] in spoken["你好。"]
+
+
 def test_xiaozhi_gpt_sovits_v2_reads_a_file(client: httpx.Client):
     body = {
         "text": TEXT,
@@ -235,7 +273,7 @@ def test_home_assistant_checks_its_key_lists_voices_and_speaks(keyed: httpx.Clie
 
     assert (accepted.status_code, wrong.status_code) == (200, 401)
     assert 0.3 < decoded_seconds(accepted.content) < 1
-    assert names == ["allison"]
+    assert names == ["allison", "xiaoyi", "yunjian"]
     for response_format in ("mp3", "opus", "wav"):
         for voice in (names[0], "alloy", "Allison", "Jarvis"):
             body = extra | {"voice": voice, "response_format": response_format}

@@ -127,7 +127,7 @@ def test_overlapping_cues_are_mixed_and_speakers_have_their_voices(client: httpx
             "who has no voice",
         ),
         ({"subtitles": "00:00 --> 00:01\nHi.", "min_speed": 2, "max_speed": 1}, 422, "min_speed is 2"),
-        ({"subtitles": "00:00 --> 00:01\n你好", "strict_language": True}, 400, "The cue at line 1: The text is in zh"),
+        ({"subtitles": "00:00 --> 00:01\n안녕", "strict_language": True}, 400, "The cue at line 1: The text is in ko"),
         ({"subtitles": "00:01 --> 00:02\na\n\n" * 100_000}, 400, "have 100,000 cues"),
     ],
 )

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from common.repository import REPOSITORY
 from core.errors import VoiceNotFound
 from core.records import Records, upgrade
 from core.settings import Settings, read_settings
@@ -127,13 +128,37 @@ async def test_prompts_of_a_list_become_voices_whenever_they_are_added(
     assert any("'eve'" in warning and "is not there" in warning for warning in warnings)
 
 
-async def test_an_installation_of_before_keeps_its_deleted_voices_deleted(
+async def test_an_installation_of_before_keeps_its_deleted_voice_deleted_and_gets_the_new_ones(
     base: Path, settings: Settings, records: Records
 ):
     storage = Storage(settings.storage_root)
     storage.put_bytes(bundled_voices.PUBLISHED_KEY, b"ckpt-nano-base-gpt-x\nckpt-nano-base-sovits-x")
-    bundled = settings.model_copy(update={"prompts_config": bundled_voices.BUNDLED_CATALOG})
 
-    await publish_bundled_voices(bundled, records, storage)
+    await publish_bundled_voices(shipped(settings), records, storage)
 
-    assert (await records.voices.page()).total == 0
+    assert [voice.name for voice in (await records.voices.page()).items] == ["xiaoyi", "yunjian"]
+
+
+async def test_the_voices_that_are_shipped_are_listed_in_order_each_with_its_language_and_licence(
+    base: Path, settings: Settings, records: Records
+):
+    await publish_bundled_voices(shipped(settings), records, Storage(settings.storage_root))
+
+    voices = (await records.voices.page()).items
+    consents = [await records.consents.get(voice.consent_id or "") for voice in voices]
+    assert [(voice.name, voice.language) for voice in voices] == [
+        ("allison", "en"),
+        ("xiaoyi", "zh"),
+        ("yunjian", "zh"),
+    ]
+    assert [voice.prompts[0]["language"] for voice in voices] == ["en", "zh", "zh"]
+    assert [consent.statement.split("licence ")[1].split()[0] for consent in consents] == [
+        "CC-BY-SA-3.0",
+        "Apache-2.0",
+        "Apache-2.0",
+    ]
+
+
+def shipped(settings: Settings) -> Settings:
+    """Return settings with the catalog that comes with the server."""
+    return settings.model_copy(update={"prompts_config": REPOSITORY / "prompts" / "prompts.json"})

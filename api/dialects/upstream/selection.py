@@ -102,7 +102,7 @@ async def speech_request(api: ApiServices, session: CallerSession, item: Upstrea
     if isinstance(reference, VoiceReference):
         voice, prompt_name = reference.voice, str(reference.prompt.get("name", ""))
     else:
-        voice = await api.speech.voices.newest()
+        voice = await api.speech.voices.newest(item.text, item.language)
         prompt = await api.references.prompt(
             reference, item.reference_text.strip(), item.reference_language, UPSTREAM_PROMPT_SECONDS
         )

@@ -266,14 +266,14 @@ async def test_a_key_that_may_speak_is_needed_where_keys_exist(settings: Setting
 
 
 async def test_a_turn_in_a_language_that_the_voice_does_not_speak_says_so_or_fails(socket: ClientConnection) -> None:
-    await send(socket, "text.append", text="你好。你好。")
+    await send(socket, "text.append", text="안녕. 안녕.")
     await send(socket, "text.done")
     warned, _ = await receive(socket, "turn.done")
 
     await send(socket, "session.update", strict_language=True)
-    await send(socket, "text.append", text="Hello. 你好。")
+    await send(socket, "text.append", text="Hello. 안녕.")
     await send(socket, "text.done")
     strict, _ = await receive(socket, "error")
 
-    assert warned[-1]["warnings"] == ['language_not_spoken; text="zh"; voice="en"']
+    assert warned[-1]["warnings"] == ['language_not_spoken; text="ko"; voice="zh, en"']
     assert strict[-1]["error"]["code"] == "language_not_spoken"

@@ -144,29 +144,29 @@ async def test_a_text_of_punctuation_is_a_moment_of_silence(
     assert blank.status_code == 400
 
 
-CHINESE = "今天天气很好。"
-WARNING = 'language_not_spoken; text="zh"; voice="en"'
+KOREAN = "오늘은 날씨가 좋아요."
+WARNING = 'language_not_spoken; text="ko"; voice="zh, en"'
 
 
 @pytest.mark.parametrize(("path", "field"), [(path, "input" if "speech" in path else "target") for path in LIVE])
 async def test_a_language_that_the_voice_does_not_speak_is_a_warning_or_rejected(
     client: httpx.AsyncClient, tone_workers: ToneWorkers, voice: VoiceRecord, path: str, field: str
 ) -> None:
-    warned = await client.post(path, json=LIVE[path] | {field: CHINESE})
+    warned = await client.post(path, json=LIVE[path] | {field: KOREAN})
     english = await client.post(path, json=LIVE[path])
-    rejected = await client.post(path, json=LIVE[path] | {field: CHINESE, "strict_language": True})
+    rejected = await client.post(path, json=LIVE[path] | {field: KOREAN, "strict_language": True})
 
     assert (warned.status_code, warned.headers["X-Warning"]) == (200, WARNING)
     assert (english.status_code, english.headers.get("X-Warning")) == (200, None)
     assert rejected.status_code == 400
     assert "language_not_spoken" in rejected.text
-    assert [request.text for request in tone_workers.requests] == [CHINESE, TEXT]
+    assert [request.text for request in tone_workers.requests] == [KOREAN, TEXT]
 
 
 async def test_a_job_in_a_language_that_the_voice_does_not_speak_is_accepted_with_a_warning(
     client: httpx.AsyncClient, voice: VoiceRecord
 ) -> None:
-    new = {"text": CHINESE, "voice": "Allison"}
+    new = {"text": KOREAN, "voice": "Allison"}
 
     warned = await client.post("/api/v1/inference", json=new)
     rejected = await client.post("/api/v1/inference", json=new | {"strict_language": True})
@@ -176,4 +176,4 @@ async def test_a_job_in_a_language_that_the_voice_does_not_speak_is_accepted_wit
 
 
 async def test_a_voice_names_the_languages_that_it_speaks(client: httpx.AsyncClient, voice: VoiceRecord) -> None:
-    assert (await client.get(f"/api/v1/voices/{voice.id}")).json()["languages"] == ["en"]
+    assert (await client.get(f"/api/v1/voices/{voice.id}")).json()["languages"] == ["zh", "en"]

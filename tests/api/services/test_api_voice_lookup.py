@@ -85,6 +85,25 @@ async def test_openais_names_speak_with_a_bundled_voice_that_fits_the_text(
         assert (await voices.find(openai_name, text, language)).name == name
 
 
+async def test_a_request_without_a_voice_gets_the_newest_of_ones_own_else_a_bundled_one_for_its_text(
+    catalog: Settings, records: Records
+) -> None:
+    voices = VoiceLookup(catalog, records)
+    with pytest.raises(VoiceNotFound):
+        await voices.newest("Hello.")
+    await bundled(records, "zhou", "zh")
+    only = (await voices.newest("Hello.")).name
+    await bundled(records, "emma", "en")
+    texts = (("Hello.", "auto"), ("你好。", "auto"), ("42.", "Chinese"), ("42.", "auto"))
+    fitting = [(await voices.newest(text, language)).name for text, language in texts]
+    await make_voice(records, "own")
+    await bundled(records, "jun", "ja")
+
+    assert only == "zhou"
+    assert fitting == ["emma", "zhou", "zhou", "emma"]
+    assert [(await voices.newest(text)).name for text in ("Hello.", "你好。", "こんにちは。")] == ["own", "own", "own"]
+
+
 async def test_the_default_voice_and_aliases_come_before_bundled_ones_and_a_voices_own_name_before_all(
     catalog: Settings, records: Records
 ) -> None:

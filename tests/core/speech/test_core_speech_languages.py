@@ -39,8 +39,9 @@ def test_letters_tell_the_languages_of_a_text(text, code, languages):
     [
         ("nano", "Hello.", "auto", ""),
         ("nano", "42.", "auto", ""),
-        ("nano", "你好。", "auto", 'language_not_spoken; text="zh"; voice="en"'),
-        ("nano", "你好 안녕", "auto", 'language_not_spoken; text="ko, zh"; voice="en"'),
+        ("nano", "你好。", "auto", ""),
+        ("nano", "안녕.", "auto", 'language_not_spoken; text="ko"; voice="zh, en"'),
+        ("nano", "你好 안녕 さようなら", "auto", 'language_not_spoken; text="ja, ko"; voice="zh, en"'),
         ("v1", "안녕", "ko", 'language_not_spoken; text="ko"; voice="zh, en, ja"'),
         ("v2", "你好，안녕, hello", "auto", ""),
     ],

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { form, inferenceBody, speechBody, subtitleTexts } from './settings';
+import { chosenVoice, form, inferenceBody, speechBody, subtitleTexts } from './settings';
 
 describe('subtitles', () => {
   it('are texts without numbers, times and markup', () => {
@@ -9,6 +9,26 @@ describe('subtitles', () => {
 
   it('are none in an empty file', () => {
     expect(subtitleTexts('\n\n')).toEqual([]);
+  });
+});
+
+describe('the voice', () => {
+  const bundled = [
+    { id: 'a', exp_id: null, language: 'en' },
+    { id: 'x', exp_id: null, language: 'all_zh' },
+    { id: 'y', exp_id: null, language: 'zh' },
+  ];
+  const trained = { id: 't', exp_id: 'exp-1', language: 'ja' };
+
+  it('is the chosen one where it is still there', () => {
+    expect(chosenVoice([trained, ...bundled], 'y', 'en').id).toBe('y');
+  });
+
+  it('is at first the newest, which if it was not trained here speaks the language of the page', () => {
+    expect(chosenVoice(bundled, '', 'en').id).toBe('a');
+    expect(chosenVoice(bundled, 'deleted', 'zh').id).toBe('x');
+    expect(chosenVoice(bundled.slice(0, 1), '', 'zh').id).toBe('a');
+    expect(chosenVoice([trained, ...bundled], '', 'zh').id).toBe('t');
   });
 });
 

@@ -71,6 +71,16 @@ export function removeFromHistory(id: string): void {
   void forgetAudio(id);
 }
 
+/** Return the voice of an id, else the newest: of untrained ones the newest in the page's language, if there is one. */
+export function chosenVoice<V extends Pick<Schemas['VoiceView'], 'id' | 'exp_id' | 'language'>>(
+  voices: readonly V[], id: string, pageLanguage: string,
+): V {
+  const chosen = voices.find((voice) => voice.id === id);
+  const [newest] = voices;
+  if (chosen || newest?.exp_id) return chosen ?? newest!;
+  return voices.find((voice) => voice.language.replace('all_', '') === pageLanguage) ?? newest!;
+}
+
 /** A seed that JavaScript and every program can write exactly. */
 export function randomSeed(): string {
   return String(crypto.getRandomValues(new Uint32Array(1))[0]);

@@ -1,7 +1,7 @@
 // Speak: a text in, audio out, played while it is generated.
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { api, call, type Schemas } from '../../api/client';
-import { formatNumber, t, term } from '../../app/i18n';
+import { formatNumber, language, t, term } from '../../app/i18n';
 import { asApiError, useResource } from '../../app/resource';
 import { linkTo } from '../../app/router';
 import { can } from '../../app/session';
@@ -14,7 +14,7 @@ import { Compare } from './compare';
 import { MarkupPalette } from './palette';
 import { SpeechCard } from './card';
 import {
-  addToHistory, form, FORMATS, history, inferenceBody, LANGUAGES, MAX_LIVE_CHARACTERS, newId, randomSeed,
+  addToHistory, chosenVoice, form, FORMATS, history, inferenceBody, LANGUAGES, MAX_LIVE_CHARACTERS, newId, randomSeed,
   SAMPLING_OPTIONS, type SamplingOption, type Speech, type SpeechSettings, SPLIT_METHODS, subtitleTexts,
 } from './settings';
 
@@ -63,7 +63,7 @@ function toggleCompared(compared: string[], id: string): string[] {
 
 /** Begin to speak: live what fits in one request, else as a job. */
 async function begin(settings: SpeechSettings, voices: Voice[]): Promise<void> {
-  const voice = voices.find((candidate) => candidate.id === settings.voice) ?? voices[0]!;
+  const voice = chosenVoice(voices, settings.voice, language.value);
   const complete = { ...settings, voice: voice.id, seed: settings.seed || randomSeed() };
   const speech: Speech = { id: newId(), kind: 'live', settings: complete, voiceName: voice.name, at: new Date().toISOString() };
   if (settings.text.length <= MAX_LIVE_CHARACTERS) {
@@ -81,7 +81,7 @@ function SpeechForm({ voices }: { voices: Voice[] }) {
   const set = (change: Partial<SpeechSettings>): void => {
     form.value = { ...form.value, ...change };
   };
-  const voice = voices.find((candidate) => candidate.id === settings.voice) ?? voices[0]!;
+  const voice = chosenVoice(voices, settings.voice, language.value);
   useEffect(() => {
     if (settings.voice !== voice.id) set({ voice: voice.id, emotion: '' });
   }, [voice.id]);
