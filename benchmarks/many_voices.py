@@ -15,6 +15,7 @@ import httpx
 
 from benchmarks.engine_streams import BASE
 from benchmarks.report import Row
+from common.repository import BUNDLED_PROMPTS
 from core.jobs.roles import SYNTHESIZER
 from core.records import Records, upgrade
 from core.settings import read_settings
@@ -24,7 +25,6 @@ from GPT_SoVITS.checkpoints.checkpoint_files import load_checkpoint, save_checkp
 from roles.voices.convert import ConvertedCheckpoint
 from roles.voices.publish import ImportedPrompt, UnpublishedVoice, publish
 from scripts.demo_daemon import Daemon, descendants, process_name, resident_mib
-from supervisor.bundled_voices import BUNDLED_CATALOG
 
 VOICES: Final = 32
 MIB_PER_THOUSAND: Final = 1.0
@@ -72,7 +72,7 @@ async def publish_copies(data: Path, count: int) -> list[str]:
     settings = read_settings(data_path=data)
     upgrade(settings.resolved_database_url)
     records, storage = Records(settings.resolved_database_url), open_storage(settings)
-    prompt = next(iter(read_prompt_catalog(BUNDLED_CATALOG).values()))
+    prompt = next(iter(read_prompt_catalog(BUNDLED_PROMPTS).values()))
     try:
         voices = [await publish(copied_voice(storage, number, prompt), records, storage) for number in range(count)]
     finally:

@@ -9,6 +9,8 @@ from typing import Final
 
 REPOSITORY: Final = Path(__file__).resolve().parent.parent
 """A checkout, or the folder of packages that a wheel was installed into."""
+BUNDLED_PROMPTS: Final = REPOSITORY / "prompts" / "prompts.json"
+"""The catalog of the prompts that come with the server."""
 
 
 def default_data_path() -> Path:

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings
 
 from common.limits import MAX_TRUE_PEAK, MIN_TRUE_PEAK
-from common.repository import REPOSITORY
+from common.repository import BUNDLED_PROMPTS
 from common.versions import RequestedVersion
 from core.setting_values import Aliases, JsonOrPath, OptionalInteger, OptionalLoudness, OptionalPath, WebAddress
 
@@ -73,7 +73,7 @@ class ModelSettings(BaseSettings):
 
     0: none, another host has them."""
 
-    prompts_config: JsonOrPath = REPOSITORY / "prompts" / "prompts.json"
+    prompts_config: JsonOrPath = BUNDLED_PROMPTS
     """The prompt catalogue: a JSON file, or the JSON itself, `[{"name", "path", "text"}, …]`."""
     default_voice: str = ""
     """Voice of requests that name none, or one of OpenAI's voices; empty: a bundled one that speaks the text's

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from common.repository import REPOSITORY
+from common.repository import BUNDLED_PROMPTS, REPOSITORY
 from core.voices.prompt_catalog import CatalogPrompt, read_prompt_catalog
 from GPT_SoVITS.audio import loudness, peak, read_mono
 from GPT_SoVITS.dataset.transcribe import Transcriber
@@ -24,7 +24,7 @@ from scripts.train_base.mandarin_sentences import ideographs_of
 from scripts.train_base.prompts import GAP, TEACHERS, prompt_texts
 
 RATE = 16_000
-PROMPTS = read_prompt_catalog(REPOSITORY / "prompts" / "prompts.json")
+PROMPTS = read_prompt_catalog(BUNDLED_PROMPTS)
 RECORDINGS = sorted((REPOSITORY / "prompts").glob("*/recording.flac"))
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from common.repository import REPOSITORY
+from common.repository import BUNDLED_PROMPTS
 from core.errors import VoiceNotFound
 from core.records import Records, upgrade
 from core.settings import Settings, read_settings
@@ -161,4 +161,4 @@ async def test_the_voices_that_are_shipped_are_listed_in_order_each_with_its_lan
 
 def shipped(settings: Settings) -> Settings:
     """Return settings with the catalog that comes with the server."""
-    return settings.model_copy(update={"prompts_config": REPOSITORY / "prompts" / "prompts.json"})
+    return settings.model_copy(update={"prompts_config": BUNDLED_PROMPTS})
