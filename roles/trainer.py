@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, ClassVar
 
 from common.versions import FLOW_MATCHING_VERSIONS
 from core.errors import InvalidRequest, JobCancelled
+from core.experiments.named_weights import names_default
 from core.jobs.job import Job
 from core.jobs.roles import TRAINER
 from core.stages.outputs import TrainingOutputs
 from core.stages.run_payload import StageRunPayload
+from GPT_SoVITS.checkpoints.codebook_fingerprint import read_codebook_fingerprint
 from roles.preprocessing.model_files import base_model, is_official
 from roles.runtime.role import JobContext
 from roles.stages.stage_role import StageRole
@@ -24,17 +27,14 @@ def sovits_train(run: StageRun) -> TrainingOutputs:
 
     Raises InvalidRequest when the base has another codebook than the one that the semantic tokens were made with.
     """
-    generator, tokens = base_model(run, "sovits", run.config), run.outputs["semantic_token"]
-    if tokens["pretrained_s2G"] != run.config["pretrained_s2G"]:
+    generator = base_model(run, "sovits", run.config)
+    if not is_official(run.experiment):
+        check_nano_tokens(run, generator)
+    elif (named := run.outputs["semantic_token"]["pretrained_s2G"]) != run.config["pretrained_s2G"]:
         # Loads torch into a process that otherwise only waits; rare enough.
         from GPT_SoVITS.sovits.tokens import SemanticTokens
 
-        if SemanticTokens.load(generator).fingerprint != tokens["codebook"]:
-            raise InvalidRequest(
-                f"{generator.name} has another codebook than the file that the semantic tokens of this experiment "
-                f"were made with ({tokens['pretrained_s2G'] or 'the official one'}).",
-                hint="Begin from that file, or from a model that was fine-tuned from it.",
-            )
+        _check_fingerprint(run, generator, SemanticTokens.load(generator).fingerprint, named)
     settings: TrainingSettings = {"base": str(generator), "grad_ckpt": run.config["grad_ckpt"]}
     if not is_official(run.experiment):  # its recipe has rates of its own, and no discriminator
         return train(run, kind="sovits", settings=settings)
@@ -47,8 +47,39 @@ def sovits_train(run: StageRun) -> TrainingOutputs:
 
 
 def gpt_train(run: StageRun) -> TrainingOutputs:
-    """Train the GPT model."""
+    """Train the GPT model.
+
+    Raises InvalidRequest when the base knows other semantic tokens than those of the experiment.
+    """
+    if not is_official(run.experiment) and names_default(run.config["pretrained_s1"]):
+        check_nano_tokens(run, base_model(run, "sovits", {}))  # the two parts of the base were made together
     return train(run, kind="gpt", settings={"base": str(base_model(run, "gpt", run.config)), "dpo": run.config["dpo"]})
+
+
+def check_nano_tokens(run: StageRun, sovits: Path) -> None:
+    """Raise InvalidRequest where the experiment's semantic tokens mean something else in a SoVITS of nano.
+
+    The bundled base may be another one than when they were made: it comes with each version of the product.
+    """
+    named = run.outputs["semantic_token"]["pretrained_s2G"]
+    _check_fingerprint(run, sovits, read_codebook_fingerprint(sovits), named)
+
+
+def _check_fingerprint(run: StageRun, sovits: Path, fingerprint: str, named: str) -> None:
+    if fingerprint == run.outputs["semantic_token"]["codebook"]:
+        return
+    if names_default(named) and not is_official(run.experiment):
+        raise InvalidRequest(
+            f"The semantic tokens of {run.experiment.exp_name} were made with another base of nano than that of this "
+            "version.",
+            hint="Run semantic_token again, and both trainings after it; voices that were trained before speak as they "
+            "did.",
+        )
+    raise InvalidRequest(
+        f"{sovits.name} has another codebook than the file that the semantic tokens of this experiment "
+        f"were made with ({named or 'the official one'}).",
+        hint="Begin from that file, or from a model that was fine-tuned from it.",
+    )
 
 
 class Trainer(StageRole):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import torch
@@ -10,10 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from GPT_SoVITS.checkpoints.checkpoint_files import open_checkpoint
+from GPT_SoVITS.checkpoints.codebook_fingerprint import PARTS, codebook_fingerprint
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.sovits.quantizer import Codebook
-
-PROJECTION, CODEBOOK = "ssl_proj", "quantizer.vq.layers.0._codebook.embed"
 
 
 class SemanticTokens:
@@ -29,7 +27,7 @@ class SemanticTokens:
         """Read a SoVITS file, official or ours. Raises ModelError("wrong_base") for one without a codebook."""
         state = open_checkpoint(path, kind="sovits").state
         try:
-            return cls(state[f"{PROJECTION}.weight"], state[f"{PROJECTION}.bias"], state[CODEBOOK])
+            return cls(*(state[name] for name in PARTS))
         except KeyError as error:
             raise ModelError("wrong_base", f"{path.name} holds no codebook of semantic tokens: no {error}.") from error
 
@@ -48,7 +46,4 @@ class SemanticTokens:
     @property
     def fingerprint(self) -> str:
         """A checksum that is equal for two files whose tokens mean the same."""
-        digest = hashlib.sha256()
-        for tensor in (self.weight, self.bias, self.codebook.embed):
-            digest.update(tensor.contiguous().numpy().tobytes())
-        return digest.hexdigest()[:32]
+        return codebook_fingerprint(part.numpy() for part in (self.weight, self.bias, self.codebook.embed))

@@ -56,6 +56,12 @@ ROLE_MESSAGES: Final[dict[str, str]] = {
         "{} 的码本与生成本实验语义标记的文件（{}）不同。"
     ),
     "Begin from that file, or from a model that was fine-tuned from it.": "请从该文件，或由它微调的模型开始。",
+    "The semantic tokens of {} were made with another base of nano than that of this version.": (
+        "{} 的语义标记是用另一版 nano 底模生成的，与当前版本不符。"
+    ),
+    "Run semantic_token again, and both trainings after it; voices that were trained before speak as they did.": (
+        "请重新运行 semantic_token 及其后的两个训练阶段；此前训练好的音色不受影响。"
+    ),
     "The evaluation {}.": "评估进程 {}。",
     "The checkpoints are judged later.": "检查点将在稍后评估。",
     "The checkpoints are judged when the stage is resumed.": "阶段继续时会评估各检查点。",

@@ -16,6 +16,8 @@ from core.records import ConsentSource, NewConsentRecord, StageRecord
 from core.records.tables import experiments
 from core.stages.status import StageStatus
 from GPT_SoVITS.audio import read_mono, write_wav
+from GPT_SoVITS.checkpoints.catalog import BASE_FOLDER
+from GPT_SoVITS.checkpoints.codebook_fingerprint import read_codebook_fingerprint
 from GPT_SoVITS.configs import load_config
 from GPT_SoVITS.dataset.folder import read_annotations, read_features, read_name2text, read_semantic
 
@@ -100,6 +102,13 @@ def test_hubert_feature_hears_every_segment_at_fifty_frames_a_second(prepared):
     for name, sound in sounds.items():
         assert sound.samplerate == rate
         assert abs(features[name].shape[2] - sound.duration * 50) <= 1
+
+
+@pytest.mark.slow
+def test_the_codebook_of_the_tokens_is_that_of_the_bundled_base(prepared):
+    outputs = prepared.after("semantic_token")
+
+    assert outputs["codebook"] == read_codebook_fingerprint(BASE_FOLDER / "sovits.safetensors")
 
 
 @pytest.mark.slow
