@@ -9,6 +9,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Final, Self, TypeAlias
@@ -40,13 +41,14 @@ class ChildProcess:
         env: Mapping[str, str] | None = None,
         cwd: Path = REPOSITORY,
         input: bytes = b"",
+        keep_input_open: bool = False,
         log: Callable[[str], object] | None = None,
         inbox: Inbox | None = None,
     ) -> None:
         """Start the program in the folder `cwd`.
 
-        `input` is sent to its standard input; `log` gets every line of its log, from another thread. Children that
-        share an `inbox` are read with `merged_events`.
+        `input` is its standard input, or that is kept open for `send`. `log` gets every line of its log, from another
+        thread. Children that share an `inbox` are read with `merged_events`.
         """
         self.returncode: int | None = None
         self.log_tail: list[str] = []
@@ -58,10 +60,11 @@ class ChildProcess:
             command,
             env=program_environment(os.environ if env is None else env),
             cwd=cwd,
-            stdin=subprocess.PIPE if input else subprocess.DEVNULL,
+            stdin=subprocess.PIPE if input or keep_input_open else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
+        self._open_input = self._process.stdin if keep_input_open else None
         self._readers = [
             threading.Thread(target=self._exchange, args=(self._process.stdout, input), daemon=True),
             threading.Thread(target=self._read_log, args=(self._process.stderr,), daemon=True),
@@ -75,7 +78,12 @@ class ChildProcess:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Kill it with everything that it started, and wait for its end."""
         signal_group(self._process.pid)
+        self.end_input()
         self.wait()
 
     def events(self, poll_seconds: float | None = None) -> Iterator[JsonObject | None]:
@@ -89,6 +97,22 @@ class ChildProcess:
             if line is None:
                 return
             yield self._parse(line)
+
+    def send(self, document: Mapping[str, object]) -> None:
+        """Send a line of JSON to its standard input, which was kept open; nothing to a child that has ended.
+
+        It waits for a child that does not read once 64 KiB are unread.
+        """
+        assert self._open_input is not None
+        with suppress(BrokenPipeError):
+            self._open_input.write(orjson.dumps(document) + b"\n")
+            self._open_input.flush()
+
+    def end_input(self) -> None:
+        """Close its standard input, which was kept open."""
+        if self._open_input is not None:
+            with suppress(BrokenPipeError):
+                self._open_input.close()
 
     def wait(self) -> int:
         """Wait for the child and its log to end and return its exit code; negative for a signal."""
@@ -122,7 +146,7 @@ class ChildProcess:
         return event
 
     def _exchange(self, output: IO[bytes], input: bytes) -> None:
-        if self._process.stdin is not None:
+        if self._process.stdin is not None and self._open_input is None:
             try:
                 with self._process.stdin as stream:
                     stream.write(input)

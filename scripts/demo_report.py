@@ -27,6 +27,10 @@ class Findings:
     task: dict[str, Any] = field(default_factory=dict)
     voice: str = ""
     """Its name."""
+    uploads_at: float = 0.0
+    """When the upload began, by `time.monotonic`."""
+    previews: list[dict[str, Any]] = field(default_factory=list)
+    """What the voice spoke while it was trained, and how many seconds after the upload began."""
     stage_seconds: dict[str, float] = field(default_factory=dict)
     speech: list[dict[str, Any]] = field(default_factory=list)
     peak_rss_mb: dict[str, float] = field(default_factory=dict)
@@ -67,6 +71,7 @@ def make_report(findings: Findings, recording: Path, output: Path, *, seconds: f
         "language": findings.language,
         "serve": f"DATA_PATH={output / 'data'} {start_command()}",
         "stage_seconds": findings.stage_seconds,
+        "previews": findings.previews,
         "sentences": sentences,
         "mean_wer": wer,
         "intelligible": wer <= INTELLIGIBLE_WER,
@@ -84,6 +89,9 @@ def show_report(console: Console, report: dict[str, Any], output: Path) -> None:
     _show_stages(console, report)
     _show_speech(console, report)
     _show_memory(console, report)
+    if report["previews"]:
+        first = report["previews"][0]
+        console.print(f"The first preview, {first['file']}, could be heard {first['seconds']:.0f} s after the upload.")
     console.print(f"All of it took {report['seconds']:.0f} s. Speech, pictures and report.json are in {output}/.")
     left = {name: count for name, count in report["queues"].items() if count}
     console.print(

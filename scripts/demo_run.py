@@ -47,8 +47,9 @@ def _run(output: Path, quality: str, language: str) -> dict[str, Any] | None:
     with Daemon(output / "data", output / "daemon.log") as daemon:
         console.print(f"The daemon answers at {daemon.url}; its log is {daemon.log}.")
         with httpx.Client(base_url=daemon.url, timeout=120) as client:
+            findings.uploads_at = time.monotonic()
             task_id = _create_task(client, quality, language)
-            if not _watch(client, task_id, findings):
+            if not _watch(client, task_id, findings, output):
                 return None
             _speak(client, findings, output)
             findings.queues = client.get("/readyz").json()["queues"]
@@ -86,7 +87,7 @@ def _create_task(client: httpx.Client, quality: str, language: str) -> str:
     return str(created.json()["id"])
 
 
-def _watch(client: httpx.Client, task_id: str, findings: Findings) -> bool:
+def _watch(client: httpx.Client, task_id: str, findings: Findings, output: Path) -> bool:
     """Draw a bar a stage from the task's events until it ends."""
     columns = (
         TextColumn("{task.description:>16}"),
@@ -100,6 +101,8 @@ def _watch(client: httpx.Client, task_id: str, findings: Findings) -> bool:
         for kind, data in _events(client, f"/api/v1/tasks/{task_id}/progress"):
             if kind == "progress":
                 bars.update(data)
+            elif kind == "preview":
+                _keep_preview(client, task_id, data, findings, output)
             elif kind in ("completed", "failed", "cancelled"):
                 break
         findings.stage_seconds = bars.seconds
@@ -108,6 +111,21 @@ def _watch(client: httpx.Client, task_id: str, findings: Findings) -> bool:
         console.print(f"[red]The task ended as {findings.task['status']}: {findings.task['error_message']}")
         return False
     return True
+
+
+def _keep_preview(
+    client: httpx.Client, task_id: str, preview: dict[str, Any], findings: Findings, output: Path
+) -> None:
+    """Write what the voice in training spoke into the folder, and note when that could be heard."""
+    exp_id = client.get(f"/api/v1/tasks/{task_id}").json()["exp_id"]
+    name = str(preview["sample"]).rpartition("/")[2]
+    answer = client.get(f"/api/v1/experiments/{exp_id}/stages/{preview['stage']}/artefacts/{name}")
+    _check(answer)
+    path = output / f"preview-{str(preview['stage']).removesuffix('_train')}-{name}"
+    path.write_bytes(answer.content)
+    seconds = round(time.monotonic() - findings.uploads_at, 1)
+    findings.previews.append({"file": path.name, "epoch": preview["epoch"], "seconds": seconds})
+    console.print(f"After {seconds:.0f} s: {path.name} can be heard: {preview['text']}")
 
 
 class StageBars:

@@ -7,13 +7,12 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from core.errors import InvalidRequest
+from core.jobs.placement import TRAINING_MB
 from core.jobs.roles import FILES, PREPROCESSOR, SPLITTER, SYNTHESIZER, TRAINER, WAITING_LISTS
 from supervisor.gpu import Gpu
 
 CPU = "cpu"
 
-TRAINING_MB = 8192
-"""VRAM that one training is given, MiB, when synthesizers are placed by memory."""
 MARGIN_MB = 512
 """VRAM left free on every GPU, MiB: CUDA's own context grows."""
 ENGINE_MB = 2048

@@ -52,6 +52,8 @@ class TrainingResultsView(TypedDict):
     epochs: list[EpochView]
     curve: CurveView
     checkpoints: list[JsonObjectView]
+    previews: list[JsonObjectView]
+    """What it has spoken so far: the first sentence by its base (epoch 0), and by each epoch that was evaluated."""
     artefacts: list[str]
 
 
@@ -66,7 +68,8 @@ async def training_metrics(
 ) -> Response:
     """Get the losses and the evaluated checkpoints of a training, also while it is running.
 
-    Each saved epoch has its numbers, such as `wer` and `similarity`. 400 for a stage that is no training.
+    Each saved epoch has its numbers, such as `wer` and `similarity`, as soon as it was evaluated. `previews` names what
+    can be heard, also of the model before its first step (epoch 0). 400 for a stage that is no training.
     """
     record = await api.records.stages.get(exp_id, find_stage(stage).name)
     results = await asyncio.to_thread(read_results, api.storage, record, points)
@@ -79,6 +82,7 @@ async def training_metrics(
         "epochs": [{"epoch": epoch["epoch"], "losses": epoch["losses"]} for epoch in results.epochs],
         "curve": {"steps": results.steps, "losses": results.losses},
         "checkpoints": list(results.checkpoints),
+        "previews": list(record.previews),
         "artefacts": list(artifacts(record)),
     }
     return JsonResponse(content)
@@ -86,7 +90,10 @@ async def training_metrics(
 
 @router.get("/artefacts/{name}", response_class=FileResponse)
 async def stage_artefact(exp_id: str, stage: str, name: str, api: Api) -> Response:
-    """Download a plot or an audio sample of a run: `loss.png`, `e4.wav` of epoch 4, `sample.wav` of test_inference."""
+    """Download a plot or an audio sample of a run: `loss.png`, `e4.wav` of epoch 4, `sample.wav` of test_inference.
+
+    Those of a training are there while it still runs, `e0.wav` of its base first.
+    """
     record = await api.records.stages.get(exp_id, find_stage(stage).name)
     return await stored_file_response(
         api.storage,

@@ -159,6 +159,7 @@ def queue_resumed_run(transaction: ExperimentTransaction, stage: str, config: St
         work_run=paused.work_run,
         progress=paused.progress,
         metrics=paused.metrics,
+        previews=paused.previews,
         previous_run=paused.previous_run,
         device=paused.device,
         changed={**paused.changed, **differences},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -29,7 +29,7 @@ from core.experiments.scheduler import StageScheduler
 from core.experiments.voice_publisher import VoicePublisher
 from core.jobs.job import JobStatus
 from core.records import STEPWISE_DIALECT, ExperimentRecord, ExperimentTransaction, Records, StageRecord, TaskStatus
-from core.stages.outputs import CompletedOutputs
+from core.stages.outputs import CompletedOutputs, PreviewOutput
 from core.stages.parameters import StageConfig
 from core.stages.status import StageStatus
 
@@ -123,6 +123,12 @@ class StageRuns:
             )
             update_summary(transaction)
         return experiment_progress(transaction.stages, transaction.experiment.version)
+
+    async def update_previews(self, exp_id: str, stage: str, run: int, previews: Sequence[PreviewOutput]) -> None:
+        """Record what a training has spoken so far."""
+        async with self._transaction(exp_id) as transaction:
+            _newest_run(transaction, stage, run)
+            transaction.set_stage(stage, previews=list(previews))
 
     async def requested_control(self, exp_id: str, stage: str, run: int) -> str:
         """Return what a user requested of a training: `stop_after_epoch`, `pause` or an empty string."""

@@ -51,8 +51,10 @@ class TrainingResults:
 
     @property
     def checkpoints(self) -> list[CheckpointOutput]:
-        """The saved epochs, oldest first."""
-        return list(self.record.outputs.get("checkpoints", []))
+        """The saved epochs, oldest first; while the run is in progress those that were evaluated already."""
+        if "checkpoints" in self.record.outputs:
+            return list(self.record.outputs["checkpoints"])
+        return cast(list[CheckpointOutput], [row for row in self.record.previews if "checkpoint_id" in row])
 
     @property
     def metrics(self) -> dict[str, object]:
@@ -107,7 +109,7 @@ async def summarize_trainings(records: Records, exp_id: str) -> dict[str, Traini
 def artifacts(record: StageRecord) -> dict[str, str]:
     """Return file name → storage key of the plots and audio that a run has left."""
     outputs = cast(TrainingOutputs, record.outputs)
-    samples = (checkpoint.get("sample") for checkpoint in outputs.get("checkpoints", ()))
+    samples = (spoken.get("sample") for spoken in (*record.previews, *outputs.get("checkpoints", ())))
     keys = [outputs.get("curves"), record.outputs.get("sample"), *samples]
     return {key.rpartition("/")[2]: key for key in keys if isinstance(key, str)}
 

@@ -12,6 +12,8 @@ from core.settings import Settings
 KINDS: Final[dict[str, str]] = {TRAINER: "training", SYNTHESIZER: "inference"}
 """Role → the kind of its jobs, for roles whose jobs are limited."""
 
+TRAINING_MB: Final = 8192
+"""VRAM that one training is given, MiB, when anything else is placed on its GPU by memory."""
 GPU_SLOTS: Final = 32
 MIN_CPU_SLOTS: Final = 8
 SLOTS_PER_CORE: Final = 4

@@ -135,6 +135,7 @@ stages = Table(
     Column("config", JSON, nullable=False),
     Column("metrics", JSON, nullable=False),
     Column("outputs", JSON, nullable=False),
+    Column("previews", JSON, nullable=False, server_default="[]"),
     Column("error", JSON(none_as_null=True)),
     Column("control", String(40), nullable=False),
     Column("previous_run", JSON(none_as_null=True)),

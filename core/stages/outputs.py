@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NotRequired, TypedDict
+from typing import Any, NotRequired, Required, TypedDict
 
 
 class LeftOutSegment(TypedDict):
@@ -93,6 +93,19 @@ class CheckpointOutput(TypedDict):
     best: bool
     sample: NotRequired[str | None]
     """Storage key of a sentence that it spoke."""
+
+
+class PreviewOutput(TypedDict, total=False):
+    """What a training's model spoke while it was trained; beside these the measures of its evaluation.
+
+    Epoch 0 is the model before its first step, which is no checkpoint and was not evaluated.
+    """
+
+    epoch: Required[int]
+    sample: Required[str]
+    """Storage key."""
+    text: Required[str]
+    checkpoint_id: str
 
 
 class TrainingOutputs(StageOutputs):

@@ -68,6 +68,10 @@ class FolderMirror:
         self.bucket.delete(deleted)
         self.index.remove(deleted)
 
+    def push_file(self, name: str) -> None:
+        """Upload one file, by its path in the folder."""
+        self._upload(self.folder / name, f"{self.key}/{name}")
+
     def _download(self, key: str) -> None:
         try:
             with atomic_path(self.root / key) as temporary:
@@ -120,6 +124,12 @@ class MirroredFolder(WorkingFolder):
         with self._import_lock:
             self._confirm()
             self._mirror.push()
+
+    def save_file(self, name: str) -> None:
+        """Upload one file of the folder."""
+        with self._import_lock:
+            self._confirm()
+            self._mirror.push_file(name)
 
     def save_soon(self) -> None:
         """Upload what changed in the background; a request during an upload causes another one."""

@@ -32,6 +32,9 @@ class WorkingFolder:
     def save(self) -> None:
         """Store the folder's content for other hosts; a folder of this host alone needs nothing."""
 
+    def save_file(self, name: str) -> None:
+        """Save one file of the folder, so that it can be downloaded at once."""
+
     def save_soon(self) -> None:
         """Save in the background; a request during a save causes another one."""
 

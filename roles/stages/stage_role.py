@@ -53,6 +53,7 @@ class StageRole:
                 work_run=started.record.work_run,
                 models=self.models,
                 save_soon=shared.save_soon,
+                save_file=shared.save_file,
             )
             with saved_on_failure(shared, context):
                 outputs = dict(self.perform(stage_run))

@@ -44,6 +44,8 @@ class StageRun:
     models: ModelCache = field(default_factory=ModelCache)
     save_soon: Callable[[], None] = lambda: None
     """Call it when the folder holds a state that another host could continue from."""
+    save_file: Callable[[str], None] = lambda name: None
+    """Call it with the path, in the folder, of a file that users may download while the stage still runs."""
     progress_at: float = float("-inf")
     """When progress was recorded last, by `time.monotonic`."""
 

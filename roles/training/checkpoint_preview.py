@@ -12,7 +12,7 @@ from core.media.decode import decode
 from core.records import CheckpointRecord
 from core.stages.outputs import InferenceTestOutputs
 from roles.stages.stage_run import StageRun
-from roles.training.evaluation import PromptArguments, VoiceToEvaluate, evaluate_voices, own_prompt
+from roles.training.evaluation import PromptArguments, VoiceToEvaluate, evaluate_voice, own_prompt
 
 NAME: Final = "the voice"
 PROMPT_RATE: Final = 32_000
@@ -33,9 +33,9 @@ def _test_inference(run: StageRun, folder: Path) -> InferenceTestOutputs:
     sample = folder / "sample.wav"
     sample_key = storage_keys.experiment_file(run.experiment.id, run.own_folder_name, sample.name)
     voice = VoiceToEvaluate(NAME, storage.path(gpt.storage_key), storage.path(sovits.storage_key), sample)
-    evaluation = evaluate_voices(
-        run, folder, {"prompt": prompt, "sentences": [text], "language": language}, [voice], run.progress
-    )[NAME]
+    evaluation = evaluate_voice(
+        run, folder, {"prompt": prompt, "sentences": [text], "language": language}, voice, run.progress
+    )
     sentence = evaluation.sentences[0]
     return {
         "text": sentence["text"],

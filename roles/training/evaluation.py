@@ -1,38 +1,39 @@
-"""Voices evaluated by a child process of the model library: all checkpoints of a training, or one pair of weights."""
+"""Voices evaluated by a child process of the model library, which takes one after another."""
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NotRequired, cast
+from types import TracebackType
+from typing import Final, NotRequired, Self, cast
 
 import orjson
 from typing_extensions import TypedDict
 
-from common import storage_keys
 from common.programs import EVALUATION
 from common.progress_messages import progress_message
-from core.errors import Draining, SovitsError, TrainingFailed
+from core.errors import Draining, TrainingFailed
 from core.marks.speech_marks import SpeechMarks
+from core.process import thread_limits
 from core.records import NewProvenance
 from roles.preprocessing.model_files import base_model, models_folder
 from roles.runtime.errors import error_from_report
 from roles.speech.provenance import record_speech
 from roles.stages.stage_run import StageRun
-from roles.training.checkpoints import CheckpointRow, Measures
+from roles.training.checkpoints import Measures
 from roles.training.control import ControlRequests, Paused
-from roles.training.program import POLL_SECONDS, ErrorEvent, EvaluatedSentence, EvaluationEvent, start_program
+from roles.training.program import (
+    POLL_SECONDS,
+    ErrorEvent,
+    EvaluatedSentence,
+    EvaluationEvent,
+    SentenceEvent,
+    start_program,
+)
 
-logger = logging.getLogger(__name__)
-
-MAX_SENTENCES = 40
-"""Spoken by the checkpoints of one training together; many checkpoints speak fewer each, and at least one."""
 REQUEST: Final = "evaluation.json"
-SAMPLES: Final = "samples"
-"""Folder of sample sentences in a training's folder."""
 OTHER_KIND: Final = {"gpt": "sovits", "sovits": "gpt"}
 
 Progress = Callable[[float, str], None]
@@ -48,6 +49,8 @@ class VoiceToEvaluate:
     sovits: Path
     sample: Path | None = None
     """Where the audio of the first sentence goes, in the folder of the evaluation."""
+    preview: bool = False
+    """Whether it only speaks that sentence."""
 
 
 class PromptArguments(TypedDict):
@@ -79,141 +82,139 @@ class VoiceEvaluation:
     sentences: list[EvaluatedSentence]
 
 
-class EvaluationReport(TypedDict, total=False):
-    """The evaluation in the outputs of a training; only `error` when there was none."""
+class EvaluationProgram:
+    """The evaluation program in the folder of a run: it takes one voice after another, and loads its models once.
 
-    sentences: int
-    language: str
-    gpt_model: str
-    sovits_model: str
-    """The other model that the checkpoints spoke with."""
-    error: str
-
-
-def evaluate_voices(
-    run: StageRun, folder: Path, spoken: SpokenSentences, voices: Sequence[VoiceToEvaluate], progress: Progress
-) -> dict[str, VoiceEvaluation]:
-    """Have every voice speak, and return its evaluation by name. `folder` is the run's own.
-
-    Raises what the program reported, and Draining or Paused to stop: what it did is cheap to do again.
+    A context manager that leaves nothing of it running.
     """
-    request = {
-        "models": str(models_folder(run.services)),
-        "device": run.services.device,
-        "threads": run.services.threads,
-        "voices": [
+
+    def __init__(self, run: StageRun, folder: Path, spoken: SpokenSentences, *, threads: int) -> None:
+        """Start it. `folder` is the run's own."""
+        self._run = run
+        self._folder = folder
+        request = {
+            "models": str(models_folder(run.services)),
+            "device": run.services.device,
+            "threads": threads,
+            **spoken,
+        }
+        (folder / REQUEST).write_bytes(orjson.dumps(request))
+        environment = thread_limits(threads)
+        self._child = start_program(EVALUATION, folder / REQUEST, run.context, environment, keep_input_open=True)
+        self._failure: ErrorEvent | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End it at once."""
+        self._child.close()
+
+    def submit(self, voice: VoiceToEvaluate) -> None:
+        """Have a voice speak after those before it."""
+        self._child.send(
             {
                 "name": voice.name,
                 "gpt": str(voice.gpt),
                 "sovits": str(voice.sovits),
-                "sample": str(voice.sample.relative_to(folder)) if voice.sample else None,
+                "sample": str(voice.sample.relative_to(self._folder)) if voice.sample else None,
+                "preview": voice.preview,
             }
-            for voice in voices
-        ],
-        **spoken,
-    }
-    (folder / REQUEST).write_bytes(orjson.dumps(request))
+        )
+
+    def end_input(self) -> None:
+        """Let it end after the voices that it has."""
+        self._child.end_input()
+
+    def events(self, poll_seconds: float) -> Iterator[EvaluationEvent | None]:
+        """Yield what it reports until it ends; None each time nothing came for `poll_seconds`.
+
+        Raises what it reported when it failed, and TrainingFailed when it was killed.
+        """
+        for received in self._child.events(poll_seconds):
+            event = cast(EvaluationEvent | None, received)
+            if event is not None and event["event"] == "error":
+                self._failure = event
+            else:
+                yield event
+        self._child.wait()
+        self._run.context.check()
+        if self._failure is not None:
+            raise error_from_report(self._failure)
+        if self._child.returncode != 0:
+            raise TrainingFailed(
+                f"The evaluation {self._child.describe_exit()}.", details={"log": self._child.log_tail}
+            )
+
+
+def evaluate_voice(
+    run: StageRun, folder: Path, spoken: SpokenSentences, voice: VoiceToEvaluate, progress: Progress
+) -> VoiceEvaluation:
+    """Have a voice speak, and return its evaluation. `folder` is the run's own.
+
+    Raises what the program reported, and Draining or Paused to stop: what it did is cheap to do again.
+    """
     requests = ControlRequests(run)
-    evaluations: dict[str, VoiceEvaluation] = {}
-    failure: ErrorEvent | None = None
-    with start_program(EVALUATION, folder / REQUEST, run.context) as child:
-        for received in child.events(POLL_SECONDS):
-            if received is not None:
-                event = cast(EvaluationEvent, received)
-                if event["event"] == "sentence":
-                    message = progress_message(
-                        "sentence_judged", number=event["number"], count=event["of"], voice=event["voice"]
-                    )
-                    progress(event["fraction"], message)
-                elif event["event"] == "voice":
-                    mean = cast(Measures, event["mean"])
-                    evaluations[event["name"]] = VoiceEvaluation(event["language"], mean, event["sentences"])
-                elif event["event"] == "error":
-                    failure = event
-            run.context.check()
-            if run.context.draining.is_set():
-                raise Draining("The checkpoints are judged later.")
-            if requests.poll() == "pause":
-                raise Paused("The checkpoints are judged when the stage is resumed.")
-        child.wait()
+    evaluation: VoiceEvaluation | None = None
+    with EvaluationProgram(run, folder, spoken, threads=run.services.threads) as program:
+        program.submit(voice)
+        program.end_input()
+        for event in program.events(POLL_SECONDS):
+            if event is not None and event["event"] == "sentence":
+                progress(event["number"] / event["of"], sentence_message(event))
+            elif event is not None and event["event"] == "voice":
+                evaluation = VoiceEvaluation(event["language"], cast(Measures, event["mean"]), event["sentences"])
+            check_requests(run, requests)
+    assert evaluation is not None
+    record_sample(run, voice, evaluation.sentences[0]["text"], evaluation.sentences[0]["seconds"])
+    return evaluation
+
+
+def check_requests(run: StageRun, requests: ControlRequests) -> None:
+    """Raise Draining, Paused, or what the job is stopped for, when voices should no longer be evaluated."""
     run.context.check()
-    if failure is not None:
-        raise error_from_report(failure)
-    if child.returncode != 0:
-        raise TrainingFailed(f"The evaluation {child.describe_exit()}.", details={"log": child.log_tail})
-    marks = SpeechMarks(run.services.settings)
+    if run.context.draining.is_set():
+        raise Draining("The checkpoints are judged later.")
+    if requests.poll() == "pause":
+        raise Paused("The checkpoints are judged when the stage is resumed.")
+
+
+def sentence_message(event: SentenceEvent) -> str:
+    """Return what a stage says when a sentence was evaluated."""
+    return progress_message("sentence_judged", number=event["number"], count=event["of"], voice=event["voice"])
+
+
+def record_sample(run: StageRun, voice: VoiceToEvaluate, text: str, seconds: float) -> bool:
+    """Mark the audio of a voice's first sentence, and record it; return False when it spoke nothing.
+
+    It was evaluated before, as the model spoke it.
+    """
+    if voice.sample is None or not voice.sample.exists():
+        return False
     request_id = f"{run.experiment.id}.{run.stage}.{run.run}"
-    for voice in voices:
-        if voice.sample is not None and voice.sample.exists():  # it was evaluated as the model spoke it
-            content = (run.own_folder_name, voice.name, voice.gpt.name, voice.sovits.name)
-            marker = marks.mark_wav(voice.sample, request_id, *content)
-            _record(run, request_id, voice, marker.mark_id, evaluations.get(voice.name))
-    return evaluations
-
-
-def _record(
-    run: StageRun, request_id: str, voice: VoiceToEvaluate, mark_id: int | None, evaluation: VoiceEvaluation | None
-) -> None:
-    """Record what a checkpoint spoke."""
-    sentence = evaluation.sentences[0] if evaluation is not None and evaluation.sentences else None
+    content = (run.own_folder_name, voice.name, voice.gpt.name, voice.sovits.name)
+    marker = SpeechMarks(run.services.settings).mark_wav(voice.sample, request_id, *content)
     record_speech(
         run.services,
         NewProvenance(
             request_id=request_id,
-            mark_id=mark_id,
+            mark_id=marker.mark_id,
             voice_id="",
             gpt_checkpoint_id=voice.gpt.stem,
             sovits_checkpoint_id=voice.sovits.stem,
             time=time.time(),
-            seconds=sentence["seconds"] if sentence is not None else 0.0,
-            text=sentence["text"] if sentence is not None else "",
+            seconds=seconds,
+            text=text,
             owner=run.experiment.owner,
             key_id="",
         ),
     )
-
-
-def evaluate_checkpoints(
-    run: StageRun, kind: str, rows: Sequence[CheckpointRow], folder: Path, progress: Progress
-) -> EvaluationReport:
-    """Evaluate every checkpoint of a training on the same few sentences; measures and samples go into the rows.
-
-    A training is not lost when its checkpoints cannot be evaluated: the report then has the reason as `error`.
-    """
-    sentences = run.services.settings.evaluation_sentences
-    if not sentences:
-        return {"error": "EVALUATION_SENTENCES is 0."}
-    other = OTHER_KIND[kind]
-    try:
-        other_weights, other_name = partner_of(run, kind)
-        prompt = own_prompt(run)
-        (folder / SAMPLES).mkdir(exist_ok=True)
-        voices = []
-        for row in rows:
-            weights = {kind: run.services.storage.path(row["model_path"]), other: other_weights}
-            sample = folder / SAMPLES / f"e{row['epoch']}.wav"
-            voices.append(VoiceToEvaluate(f"epoch {row['epoch']}", weights["gpt"], weights["sovits"], sample))
-        count = max(1, min(sentences, MAX_SENTENCES // len(rows)))
-        evaluations = evaluate_voices(run, folder, {"prompt": prompt, "count": count}, voices, progress)
-    except (Draining, Paused):
-        raise
-    except SovitsError as error:
-        run.context.check()
-        logger.warning("The checkpoints were not judged: %s", error.sentences)
-        return {"error": error.sentences}
-    for row, voice in zip(rows, voices, strict=True):
-        row.update(cast(CheckpointRow, evaluations[voice.name].mean))
-        spoke = voice.sample is not None and voice.sample.exists()
-        key = storage_keys.experiment_file(run.experiment.id, run.own_folder_name, SAMPLES, f"e{row['epoch']}.wav")
-        row["sample"] = key if spoke else None
-    language = next(iter(evaluations.values())).language
-    report: EvaluationReport = {"sentences": count, "language": language}
-    if other == "gpt":
-        report["gpt_model"] = other_name
-    else:
-        report["sovits_model"] = other_name
-    report["error"] = ""
-    return report
+    return True
 
 
 def partner_of(run: StageRun, kind: str) -> tuple[Path, str]:

@@ -37,11 +37,11 @@ class BatchSize:
                 self.used = remembered["used"]
                 self.grad_ckpt = grad_ckpt or remembered.get("grad_ckpt", False)
 
-    def run(self, train: Callable[[int, bool], Result]) -> Result:
+    def run(self, train: Callable[[int, bool], Result], release_memory: Callable[[], bool] = lambda: False) -> Result:
         """Train with this batch size and `grad_ckpt`.
 
-        While memory does not suffice, train again with half of the batch, then with a batch of one and `grad_ckpt`.
-        Raise "out_of_memory" when that does not fit either.
+        While memory does not suffice, train again: in the same way where `release_memory` could release some, else with
+        half of the batch, then with a batch of one and `grad_ckpt`. Raise "out_of_memory" when that does not fit.
         """
         while True:
             try:
@@ -49,6 +49,9 @@ class BatchSize:
             except SovitsError as error:
                 if error.code != OUT_OF_MEMORY:
                     raise
+                if release_memory():
+                    logger.warning("%s Trying again while nothing is evaluated.", error.message)
+                    continue
                 if self.used == 1 and self.grad_ckpt:
                     raise error_from_code(
                         OUT_OF_MEMORY,

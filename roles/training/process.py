@@ -17,6 +17,7 @@ from core.errors import Draining, TrainingFailed, error_from_code
 from core.jobs.service_counts import TRAINING_SECONDS, TRAINING_STEPS, labeled
 from roles.runtime.errors import error_from_report
 from roles.stages.stage_run import PROGRESS_SECONDS, StageRun
+from roles.training.checkpoint_evaluator import CheckpointEvaluator
 from roles.training.checkpoints import CheckpointRow
 from roles.training.control import ControlRequests, Paused
 from roles.training.memory import OUT_OF_MEMORY, kernel_kills
@@ -51,14 +52,19 @@ class TrainingProcess:
         run: StageRun,
         *,
         publish: PublishCheckpoint,
+        evaluator: CheckpointEvaluator | None = None,
         share: float = 1.0,
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        """`share`: how much of the stage's progress the training is, 0–1; `environment`: changes to this process's."""
+        """Describe it; `evaluator` gets each checkpoint that is published.
+
+        `share`: how much of the stage's progress the training is, 0–1; `environment`: changes to this process's.
+        """
         self._module = module
         self._plan = plan
         self._run = run
         self._publish = publish
+        self._evaluator = evaluator
         self._share = share
         self._environment = environment
         self._requests = ControlRequests(run)
@@ -85,6 +91,8 @@ class TrainingProcess:
                     self._handle(cast(TrainingEvent, event))
                 self._run.context.check()
                 self._forward_requests(child)
+                if self._evaluator is not None:
+                    self._evaluator.poll()
             child.wait()
         self._run.context.check()
         killed_by = self._error.get("killed_by", "") if self._error is not None else child.killed_by
@@ -141,6 +149,8 @@ class TrainingProcess:
             row = self._publish(event["epoch"], self._plan.parent / event["path"])
             data = {"epoch": row["epoch"], "model_path": row["model_path"], "checkpoint_id": row["checkpoint_id"]}
             self._run.context.event("checkpoint", {"stage": self._run.stage, **data})
+            if self._evaluator is not None:
+                self._evaluator.submit(row)
         elif event["event"] == "begins_anew":
             changes = "; ".join(
                 f"{change['name']} was {change['before']!r} and is {change['now']!r}"
@@ -149,6 +159,8 @@ class TrainingProcess:
                 for change in event["changed"][:5]
             )
             logger.warning("The training cannot go on from what was saved and begins anew: %s.", changes)
+            if self._evaluator is not None:
+                self._evaluator.forget()
         elif event["event"] == "done":
             self._done = event
         else:

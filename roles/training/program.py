@@ -109,8 +109,6 @@ class SentenceEvent(TypedDict):
     voice: str
     number: int
     of: int
-    fraction: float
-    """Of the whole evaluation, 0–1."""
 
 
 class EvaluatedSentence(TypedDict):
@@ -141,17 +139,41 @@ class VoiceEvent(TypedDict):
     sentences: list[EvaluatedSentence]
 
 
+class PreviewEvent(TypedDict):
+    """A voice that is not evaluated spoke the first sentence."""
+
+    event: Literal["preview"]
+    name: str
+    text: str
+    seconds: float
+
+
+class NoPreviewEvent(TypedDict):
+    """A voice that is not evaluated did not speak."""
+
+    event: Literal["no_preview"]
+    name: str
+    message: str
+
+
 class EvaluationDoneEvent(TypedDict):
     """The evaluation is done."""
 
     event: Literal["done"]
 
 
-EvaluationEvent: TypeAlias = SentenceEvent | VoiceEvent | EvaluationDoneEvent | ErrorEvent
+EvaluationEvent: TypeAlias = (
+    SentenceEvent | VoiceEvent | PreviewEvent | NoPreviewEvent | EvaluationDoneEvent | ErrorEvent
+)
 
 
 def start_program(
-    program: str, request: Path, context: JobContext, environment: Mapping[str, str] | None = None
+    program: str,
+    request: Path,
+    context: JobContext,
+    environment: Mapping[str, str] | None = None,
+    *,
+    keep_input_open: bool = False,
 ) -> ChildProcess:
     """Start one of the product's programs on a request for a job, which kills it when the job should stop.
 
@@ -168,6 +190,12 @@ def start_program(
             context.event("log", {"timestamp": time.time(), "level": level, "message": message, "program": True})
 
     env = {**os.environ, **(environment or {})}
-    child = ChildProcess(program_command(program, request.name), env=env, cwd=request.parent, log=log)
+    child = ChildProcess(
+        program_command(program, request.name),
+        env=env,
+        cwd=request.parent,
+        keep_input_open=keep_input_open,
+        log=log,
+    )
     context.on_stop(child.kill)
     return child

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, Required, cast
 
@@ -20,12 +21,13 @@ from core.stages.outputs import CheckpointOutput, TrainingOutputs
 from GPT_SoVITS.evaluation.best_checkpoint import best_checkpoint
 from roles.preprocessing.process_pool import device_of_gpus, host_gpus
 from roles.stages.stage_run import StageRun
+from roles.training.checkpoint_evaluator import SAMPLES, CheckpointEvaluator
 from roles.training.checkpoints import CheckpointPublisher
-from roles.training.evaluation import SAMPLES, evaluate_checkpoints
 from roles.training.lineage import lineage_of
 from roles.training.memory import BatchSize
 from roles.training.process import TrainingProcess
 from roles.training.program import TrainingDoneEvent
+from roles.training.spare_threads import spare_threads
 
 logger = logging.getLogger(__name__)
 
@@ -60,8 +62,11 @@ def train(run: StageRun, *, kind: str, settings: TrainingSettings, trainer: str 
 
 
 def _train(run: StageRun, folder: Path, kind: str, settings: TrainingSettings, trainer: str) -> TrainingOutputs:
-    share = TRAINING_SHARE if run.services.settings.evaluation_sentences else 1.0
     resources = _resources(run)
+    evaluates = run.services.settings.evaluation_sentences > 0
+    share = TRAINING_SHARE if evaluates else 1.0
+    cores = spare_threads(run, resources.threads) if evaluates else 0
+    bases = _bases(run, kind, settings)
     batch = BatchSize(folder, resources.batch_size, grad_ckpt=settings.get("grad_ckpt", False))
     gpus = _gpus(run)
 
@@ -75,29 +80,33 @@ def _train(run: StageRun, folder: Path, kind: str, settings: TrainingSettings, t
             "grad_ckpt": grad_ckpt,
         }
         (folder / "run.json").write_bytes(orjson.dumps(plan, option=orjson.OPT_INDENT_2))
-        publisher = CheckpointPublisher(run, kind, lineage_of(run, _bases(run, kind, settings), batch_size))
+        publisher = CheckpointPublisher(run, kind, lineage_of(run, bases, batch_size))
         process = TrainingProcess(
             TRAINING,
             folder / "run.json",
             run,
             publish=publisher.publish,
+            evaluator=evaluator,
             share=share,
             environment=visible_devices(device_of_gpus(gpus)) if gpus else None,
         )
         return process.run_to_end(), publisher
 
-    done, publisher = batch.run(attempt)
-    rows = [
-        publisher.publish(saved["epoch"], folder / saved["path"], loss=saved["loss"]) for saved in done["checkpoints"]
-    ]
-    evaluation = evaluate_checkpoints(
-        run, kind, rows, folder, lambda fraction, message: run.progress(share + (1.0 - share) * fraction, message)
-    )
-    chosen = best_checkpoint(rows) or rows[-1]
+    with CheckpointEvaluator(run, kind, folder, spare_threads=cores) as evaluator:
+        evaluator.begin(Path(settings["base"]))
+        done, publisher = batch.run(attempt, release_memory=evaluator.release_memory)
+        rows = [
+            publisher.publish(saved["epoch"], folder / saved["path"], loss=saved["loss"])
+            for saved in done["checkpoints"]
+        ]
+        evaluation = evaluator.finish(
+            rows, lambda fraction, message: run.progress(share + (1.0 - share) * fraction, message)
+        )
+    best = None if evaluation["error"] else best_checkpoint(rows)
+    chosen = best or rows[-1]
     for row in rows:
         row["best"] = row is chosen
         publisher.record_metrics(row)
-    measures = {name: chosen.get(name) for name in EVALUATION_METRICS if name in chosen}
     return {
         "checkpoint_id": chosen["checkpoint_id"],
         "model_path": chosen["model_path"],
@@ -105,8 +114,8 @@ def _train(run: StageRun, folder: Path, kind: str, settings: TrainingSettings, t
             **done["metrics"],
             "lowest_loss_epoch": done["metrics"]["best_epoch"],
             "best_epoch": chosen["epoch"],
-            "chosen_by": "evaluation" if measures else "last epoch",
-            **{name: measures[name] for name in measures},
+            "chosen_by": "evaluation" if best else "last epoch",
+            **{name: chosen[name] for name in EVALUATION_METRICS if name in chosen},
         },
         "checkpoints": cast(list[CheckpointOutput], rows),
         "curves": _key(run, folder, PICTURE),
@@ -128,8 +137,7 @@ def _common_plan(run: StageRun, threads: int) -> dict[str, object]:
         "save_every_epoch": run.config["save_every_epoch"],
         "save_minutes": run.services.settings.training_state_minutes,
         "seed": SEED,
-        # nano's products are too small to share: a second thread waits more than it works, above all on busy cores.
-        "threads": 1 if experiment.version == "nano" else threads,
+        "threads": threads,
         "device": run.services.device,
         "precision": "auto" if experiment.is_half else "fp32",
     }
@@ -137,13 +145,13 @@ def _common_plan(run: StageRun, threads: int) -> dict[str, object]:
 
 def _resources(run: StageRun) -> TrainingResources:
     """Return batch size and threads, on a CPU as far as its memory and cores go."""
-    requested = TrainingResources(run.config["batch_size"], run.services.threads)
-    if run.services.device != "cpu":
-        return requested
-    capped = cap_cpu_training(run.services.settings, requested.threads, requested.batch_size)
-    if capped.note:
-        logger.warning("%s", capped.note)
-    return capped
+    resources = TrainingResources(run.config["batch_size"], run.services.threads)
+    if run.services.device == "cpu":
+        resources = cap_cpu_training(run.services.settings, resources.threads, resources.batch_size)
+        if resources.note:
+            logger.warning("%s", resources.note)
+    # nano's products are too small to share: a second thread waits more than it works, above all on busy cores.
+    return replace(resources, threads=1) if run.experiment.version == "nano" else resources
 
 
 def _gpus(run: StageRun) -> list[str]:

@@ -38,6 +38,29 @@ def test_a_child_reads_its_input_and_may_leave_it_unread() -> None:
         assert list(child.events()) == []
 
 
+def test_a_child_whose_input_stays_open_gets_line_after_line() -> None:
+    double = "import sys, json\nfor line in sys.stdin: print(json.dumps({'n': 2 * json.loads(line)['n']}), flush=True)"
+
+    with ChildProcess(python(double), keep_input_open=True) as child:
+        doubled = []
+        for number in (1, 2):
+            child.send({"n": number})
+            doubled.append(next(child.events()))
+        child.end_input()
+        rest, code = list(child.events()), child.wait()
+
+    assert doubled == [{"n": 2}, {"n": 4}]
+    assert (rest, code) == ([], 0)
+
+
+def test_what_is_sent_to_a_child_that_has_ended_is_lost() -> None:
+    with ChildProcess(python("pass"), keep_input_open=True) as child:
+        child.wait()
+        child.send({"n": 1})
+
+    assert child.returncode == 0
+
+
 def test_a_silent_child_is_polled_and_ends_with_the_block() -> None:
     with ChildProcess(python("import time; print('{\"n\": 1}', flush=True); time.sleep(600)")) as child:
         for event in child.events(0.05):

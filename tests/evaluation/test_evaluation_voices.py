@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -98,31 +99,55 @@ def test_means_leave_out_what_nobody_knows():
 
 @pytest.mark.slow
 @pytest.mark.skipif(not (BASE_FOLDER / "gpt.safetensors").is_file(), reason="needs the bundled base of nano")
-def test_a_pair_of_weights_speaks_and_is_judged_in_a_process_of_its_own(models, voice_file, tmp_path):
-    sample, request = tmp_path / "sample.wav", tmp_path / "request.json"
+def test_pairs_of_weights_speak_and_are_judged_one_after_another_in_a_process_of_its_own(models, voice_file, tmp_path):
+    sample, preview, request = tmp_path / "sample.wav", tmp_path / "preview.wav", tmp_path / "request.json"
+    pair = {kind: str(BASE_FOLDER / f"{kind}.safetensors") for kind in ("gpt", "sovits")}
+    voices = [
+        {**pair, "name": "before", "sample": str(preview), "preview": True},
+        {**pair, "name": "none", "gpt": str(tmp_path / "gone"), "sample": str(preview), "preview": True},
+        {**pair, "name": "base", "sample": str(sample)},
+    ]
     request.write_text(
         json.dumps(
             {
                 "models": str(models),
                 "prompt": {"audio": str(voice_file), "text": TEXT, "language": "en"},
                 "sentences": ["We watched the sun go down."],
-                "voices": [{"name": "base", "base": "nano", "sample": str(sample)}],
             }
         )
     )
 
     done = subprocess.run(
         [sys.executable, "-m", "GPT_SoVITS.evaluation.program", str(request)],
+        input="".join(json.dumps(voice) + "\n" for voice in voices),
         cwd=REPOSITORY, capture_output=True, text=True, check=False,
     )  # fmt: skip
 
     events = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [event["event"] for event in events] == ["sentence", "voice", "done"], done.stderr
-    spoken = events[1]["sentences"][0]
+    assert [event["event"] for event in events] == ["preview", "no_preview", "sentence", "voice", "done"], done.stderr
+    assert (events[0]["name"], events[0]["text"]) == ("before", "We watched the sun go down.")
+    assert preview.read_bytes() == sample.read_bytes(), "the base says the same, judged or not"
+    assert "gone" in events[1]["message"]
+    spoken = events[3]["sentences"][0]
     assert spoken.keys() >= {"text", "heard", "wer", "cer", "similarity", "dnsmos", "rtf", "f0_low", "repeated"}
-    assert 0 < spoken["rtf"] == events[1]["mean"]["rtf"]
+    assert 0 < spoken["rtf"] == events[3]["mean"]["rtf"]
     assert 60 < spoken["f0_low"] < spoken["f0_high"] < 500
     assert sample.stat().st_size > 16_000
+
+
+def test_voices_come_with_the_request_or_line_by_line():
+    from GPT_SoVITS.evaluation.program import CheckpointPair, EvaluationRequest
+
+    prompt = {"audio": "prompt.wav", "text": "Hello.", "language": "en", "tokens": [1, 2]}
+    common = {"models": "models", "prompt": prompt, "count": 2}
+    voice = {"name": "epoch 4", "gpt": "g", "sovits": "s", "sample": "e4.wav"}
+
+    together = EvaluationRequest.from_json({**common, "voices": [voice]})
+    streamed = EvaluationRequest.from_json(common)
+
+    assert list(together.pairs(BytesIO())) == list(streamed.pairs(BytesIO(json.dumps(voice).encode() + b"\n")))
+    assert next(together.pairs(BytesIO())) == CheckpointPair("epoch 4", Path("g"), Path("s"), Path("e4.wav"), [1, 2])
+    assert len(streamed.sentences) == 2
 
 
 def test_a_request_that_cannot_be_met_is_an_error_event(tmp_path, capsys):

@@ -242,7 +242,9 @@ class TinyExperiment:
             device="cpu",
             threads=1,
             call=lambda *arguments, **named: None,
-            experiments=SimpleNamespace(runs=SimpleNamespace(update_progress=None, requested_control=None)),
+            experiments=SimpleNamespace(
+                runs=SimpleNamespace(update_progress=None, update_previews=None, requested_control=None)
+            ),
             records=SimpleNamespace(
                 checkpoints=SimpleNamespace(create=None, get=None, add_metrics=None), files=SimpleNamespace(get=None)
             ),

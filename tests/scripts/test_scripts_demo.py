@@ -25,6 +25,7 @@ def test_the_report_ends_with_how_to_serve_the_voice_and_where_it_is() -> None:
         "language": "en",
         "serve": "DATA_PATH=demo/data .venv/bin/python main.py",
         "stage_seconds": {"asr": 1.0},
+        "previews": [{"file": "preview-sovits-e0.wav", "epoch": 0, "seconds": 41.6}],
         "sentences": [{**sentence, "wer": 0.0, "similarity": 0.9, "dnsmos": 3.0}],
         "mean_wer": 0.0,
         "intelligible": True,
@@ -37,6 +38,7 @@ def test_the_report_ends_with_how_to_serve_the_voice_and_where_it_is() -> None:
 
     assert isinstance(screen.file, io.StringIO)
     *_, last = screen.file.getvalue().splitlines()
+    assert "The first preview, preview-sovits-e0.wav, could be heard 42 s after the upload." in screen.file.getvalue()
     assert last == "The voice my-voice is in demo/data; to serve it: DATA_PATH=demo/data .venv/bin/python main.py"
 
 

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.jobs.placement import TRAINING_MB
 from core.jobs.roles import FILES, PREPROCESSOR, SPLITTER, SYNTHESIZER, TRAINER
 from supervisor.gpu import Gpu
-from supervisor.plan import MARGIN_MB, TRAINING_MB, PlacementPlan, plan, plan_change
+from supervisor.plan import MARGIN_MB, PlacementPlan, plan, plan_change
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,8 @@ class StageView(StageStarted):
     """The message as a code and its values, for other languages; null for an error."""
     metrics: JsonObjectView
     outputs: JsonObjectView | None
+    previews: list[JsonObjectView]
+    """What a training has spoken so far: the first sentence by its base (epoch 0), and by each evaluated epoch."""
     error: JsonObjectView | None
     error_message: str | None
     control: str
@@ -199,6 +201,7 @@ def stage_view(run: StageRecord) -> StageView:
         "message_parts": None if parts is None else {"code": parts[0], "values": parts[1]},
         "metrics": run.metrics,
         "outputs": run.outputs or None,
+        "previews": list(run.previews),
         "error": localized_error(run.error),
         "error_message": localized_message(run.error),
         "control": run.control,

@@ -9,6 +9,7 @@ from typing import Any
 from typing_extensions import TypedDict
 
 from core.errors import ErrorData
+from core.stages.outputs import PreviewOutput
 from core.stages.parameters import StageConfig
 from core.stages.status import StageStatus
 
@@ -32,6 +33,7 @@ class StageChanges(TypedDict, total=False):
     config: StageConfig
     metrics: dict[str, Any]
     outputs: dict[str, Any]
+    previews: list[PreviewOutput]
     error: ErrorData | None
     control: str
     previous_run: PreviousRunDocument | None
@@ -62,6 +64,8 @@ class StageRecord:
     """The newest numbers of the run: epoch, total_epochs, loss and others that its role reports."""
     outputs: dict[str, Any] = field(default_factory=dict)
     """See `core.stages.outputs`; empty until it is completed."""
+    previews: list[PreviewOutput] = field(default_factory=list)
+    """What a training has spoken so far, by epoch."""
     error: ErrorData | None = None
     control: str = ""
     """The request for the run in progress: `stop_after_epoch`, `pause` or empty."""

@@ -63,6 +63,26 @@ async def test_losses_and_checkpoints_of_a_training_are_numbers(client, exp_id):
     assert view["artefacts"] == ["loss.png", "e4.wav"]
 
 
+async def test_what_a_training_has_spoken_can_be_heard_while_it_goes_on(client, exp_id, records, settings):
+    folder = f"experiments/{exp_id}/sovits_1"
+    Storage(settings.storage_root).put_bytes(f"{folder}/samples/e0.wav", b"RIFF of the base")
+    before = {"epoch": 0, "sample": f"{folder}/samples/e0.wav", "text": "Hello."}
+    epoch = {"epoch": 2, "sample": f"{folder}/samples/e2.wav", "text": "Hello.", "checkpoint_id": "ckpt-2", "wer": 0.2}
+    async with records.experiments.transaction(exp_id) as change:
+        change.set_stage("sovits_train", status=StageStatus.RUNNING, run=1, work_run=1, previews=[before, epoch])
+
+    experiment = (await client.get(f"/api/v1/experiments/{exp_id}")).json()
+    stage = (await client.get(f"/api/v1/experiments/{exp_id}/stages/sovits_train")).json()
+    results = (await client.get(f"/api/v1/experiments/{exp_id}/stages/sovits_train/metrics")).json()
+    sample = await client.get(f"/api/v1/experiments/{exp_id}/stages/sovits_train/artefacts/e0.wav")
+
+    assert experiment["stages"]["sovits_train"]["previews"] == stage["previews"] == [before, epoch]
+    assert (experiment["stages"]["gpt_train"]["previews"], stage["outputs"]) == ([], None)
+    assert (results["previews"], results["checkpoints"]) == ([before, epoch], [epoch])
+    assert results["artefacts"] == ["e0.wav", "e2.wav"]
+    assert sample.content == b"RIFF of the base"
+
+
 @pytest.mark.parametrize(
     ("name", "kind", "content"), [("loss.png", "image/png", b"\x89PNG"), ("e4.wav", "audio/wav", b"RIFF")]
 )

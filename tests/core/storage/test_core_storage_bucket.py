@@ -331,6 +331,15 @@ def test_saving_beside_the_work_is_done_when_the_work_ends(here, there):
         assert tree(work.folder)["resume"] in ("epoch 1", "epoch two")
 
 
+def test_one_file_of_a_folder_can_be_had_before_the_rest_of_it(here, there):
+    with here.working("experiments/exp-1") as work:
+        write(work.folder, sovits_1__e0="spoken", sovits_1__resume="large")
+        work.save_file("sovits_1/e0")
+
+        assert there.path("experiments/exp-1/sovits_1/e0").read_text() == "spoken"
+        assert not there.exists("experiments/exp-1/sovits_1/resume")
+
+
 def test_a_bucket_that_is_away_does_not_end_work_that_is_saved_beside_it(
     buckets, cable, tmp_path, no_retries, caplog, url
 ):

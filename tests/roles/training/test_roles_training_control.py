@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from evaluated_run import asked_voices, write_script
 from training_experiments import TrainingExperiments, saved
 
 from core.jobs.job import JobStatus
@@ -88,6 +89,37 @@ def test_a_paused_training_goes_on_to_the_same_curve_and_weights(trained, worker
     for checkpoint, other in zip(trained.checkpoints(whole), trained.checkpoints(parts), strict=True):
         assert checkpoint.sha256 == other.sha256
     assert trained.record(parts).outputs["metrics"]["steps"] == 3 * STEPS
+
+
+def test_an_epoch_is_judged_once_and_heard_while_the_next_one_is_trained(trained, worker, hold, monkeypatch):
+    monkeypatch.setattr("common.programs.PROGRAMS", ("held_training", "toy_evaluation"))
+    monkeypatch.setattr("roles.training.evaluation.EVALUATION", "toy_evaluation")
+    monkeypatch.setattr("roles.training.spare_threads.available_memory_mb", lambda: 8000)
+    services = trained.services
+    services.settings = services.settings.model_copy(update={"evaluation_sentences": 1})
+    services.threads = 2
+    hold(HELD_AT)
+    exp_id = trained.experiment()
+    trained.complete_sovits(exp_id)
+    write_script(trained.folder(exp_id) / "gpt_1", {f"epoch {epoch}": {"wer": 0.3 - epoch / 10} for epoch in (1, 2, 3)})
+
+    run = trained.train(exp_id)
+    trained.until(exp_id, lambda event: event.kind == "preview" and event.data["epoch"] == 1)
+    held = trained.record(exp_id)
+    trained.control(exp_id, "pause")
+    trained.end(run)
+    hold(0)
+    trained.end(trained.control(exp_id, "resume"))
+
+    record = trained.record(exp_id)
+    assert (held.status, [preview["epoch"] for preview in held.previews]) == (StageStatus.RUNNING, [1])
+    assert [preview["epoch"] for preview in record.previews] == [1, 2, 3]
+    assert [checkpoint["sample"] for checkpoint in record.outputs["checkpoints"]] == [
+        preview["sample"] for preview in record.previews
+    ]
+    assert (record.outputs["metrics"]["best_epoch"], record.outputs["metrics"]["chosen_by"]) == (3, "evaluation")
+    asked = asked_voices(trained.folder(exp_id) / "gpt_1")
+    assert [voice["name"] for voice in asked] == ["epoch 1", "epoch 2", "epoch 3"]
 
 
 def test_what_a_training_leaves_can_be_traced_and_looked_at(trained, worker):

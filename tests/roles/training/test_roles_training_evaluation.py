@@ -1,4 +1,4 @@
-"""Every checkpoint of a training is judged and the best one taken; what cannot be judged costs nobody a training."""
+"""What surrounds a training: the model it speaks with, the memory that it gets, its bases, and the trial at its end."""
 
 from __future__ import annotations
 
@@ -6,147 +6,27 @@ import json
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import soundfile
-from mark_table import DOCUMENTS, Delivery, documented, measured
-from tiny_experiment import RATE, TinyExperiment, speech_like
+from evaluated_run import is_marked, speak, write_script
+from tiny_experiment import RATE, speech_like
 
-from common import programs
-from core.errors import Draining, InvalidRequest, MissingPart, SovitsError, TrainingFailed
+from core.errors import InvalidRequest, MissingPart, SovitsError, TrainingFailed
 from core.jobs.worker_process import GPUS
-from core.marks.speech_marks import SpeechMarks
-from core.media.encode import read_wav
-from core.stages.outputs import CompletedOutputs
 from core.stages.parameter_schema import parse_parameters
 from GPT_SoVITS.audio import write_wav
 from GPT_SoVITS.dataset.folder import Annotation, write_annotations
-from GPT_SoVITS.evaluation.best_checkpoint import best_checkpoint
 from roles.stages.stage_run import StageRun
-from roles.training import evaluation, lineage, memory
+from roles.training import lineage, memory
 from roles.training.checkpoint_preview import test_inference as speak_a_trial
 from roles.training.checkpoints import CheckpointRow
-from roles.training.control import ControlRequests, Paused
-from roles.training.evaluation import EvaluationReport, evaluate_checkpoints, partner_of
+from roles.training.control import ControlRequests
+from roles.training.evaluation import partner_of
 from roles.training.memory import BatchSize
 from roles.training.process import TrainingProcess
 from roles.training.train import train
-
-ROWS: list[CheckpointRow] = [
-    {
-        "epoch": 4,
-        "checkpoint_id": "ckpt-4",
-        "model_path": "checkpoints/ckpt-4.safetensors",
-        "sha256": "0" * 64,
-        "loss": 2.0,
-    },
-    {
-        "epoch": 8,
-        "checkpoint_id": "ckpt-8",
-        "model_path": "checkpoints/ckpt-8.safetensors",
-        "sha256": "0" * 64,
-        "loss": 1.0,
-    },
-]
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StageRun:
-    """Return a run at the end of a GPT training whose SoVITS model is trained already."""
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
-    monkeypatch.setattr(programs, "PROGRAMS", ("toy_evaluation", "killed_training", "environment_training"))
-    monkeypatch.setattr(evaluation, "EVALUATION", "toy_evaluation")
-    family = TinyExperiment(tmp_path, "v2")
-    family.outputs = cast(
-        CompletedOutputs,
-        {
-            "asr": {"prompt": {"audio": "prompts/prompt.wav", "text": "Hello.", "language": "en"}},
-            "semantic_token": {"pretrained_s2G": ""},
-            "sovits_train": {"model_path": "checkpoints/ckpt-s.safetensors", "checkpoint_id": "ckpt-s"},
-        },
-    )
-    stage_run = family.stage_run("gpt_train")
-    speak(stage_run, 3)
-    return stage_run
-
-
-def speak(run: StageRun, sentences: int) -> None:
-    run.services.settings = run.services.settings.model_copy(
-        update={"evaluation_sentences": sentences, "provenance_days": 0.0}  # its records are no database
-    )
-
-
-def judged(run: StageRun, script: dict[str, Any]) -> tuple[EvaluationReport, list[CheckpointRow]]:
-    folder = run.folder / "gpt_1"
-    folder.mkdir()
-    (folder / "script.json").write_text(json.dumps(script))
-    rows = [row.copy() for row in ROWS]
-    return evaluate_checkpoints(run, "gpt", rows, folder, lambda fraction, message: None), rows
-
-
-def is_marked(run, key) -> bool:
-    samples, rate = read_wav(run.services.storage.path(key))
-    return SpeechMarks(run.services.settings).detect(samples, rate).found
-
-
-def test_each_checkpoint_gets_its_numbers_and_its_sample(run):
-    early, late = {"wer": 0.1, "similarity": 0.8, "dnsmos": 3.0}, {"wer": 0.4, "similarity": 0.9, "dnsmos": 3.1}
-
-    report, rows = judged(run, {"epoch 4": early, "epoch 8": late})
-
-    assert report == {"sentences": 3, "language": "en", "sovits_model": "ckpt-s", "error": ""}
-    assert [(row["epoch"], row["wer"], row["similarity"]) for row in rows] == [(4, 0.1, 0.8), (8, 0.4, 0.9)]
-    assert rows[0]["sample"] == "experiments/exp-tiny/gpt_1/samples/e4.wav"
-    assert is_marked(run, rows[0]["sample"])
-    sample = Delivery(run.services.storage.path(rows[0]["sample"]).read_bytes(), "wav")
-    for document in DOCUMENTS:
-        table = documented(document)
-        assert measured(sample) == table["GET /api/v1/experiments/{exp_id}/stages/{stage}/artefacts/{name}", "wav"]
-        assert measured(sample) == table["GET /api/v1/task/{task_id}/files/download/{filename}", "wav"]
-    assert best_checkpoint(rows)["checkpoint_id"] == "ckpt-4", "more epochs learnt the recording and forgot the words"
-    request = json.loads((run.folder / "gpt_1" / "evaluation.json").read_bytes())
-    assert request["count"] == 3
-    assert request["voices"][0]["sovits"].endswith("checkpoints/ckpt-s.safetensors")
-
-
-def test_many_checkpoints_speak_fewer_sentences_each(run, monkeypatch):
-    monkeypatch.setattr(evaluation, "MAX_SENTENCES", 2)
-
-    report, _ = judged(run, {"epoch 4": {"wer": 0.1}, "epoch 8": {"wer": 0.1}})
-
-    assert report["sentences"] == 1
-
-
-def test_a_training_is_not_lost_because_nobody_can_judge_it(run):
-    error = {"code": "missing_part", "message": "RoBERTa is not there.", "hint": "Fetch it.", "permanent": True}
-
-    report, rows = judged(run, {"error": error})
-
-    assert report == {"error": "RoBERTa is not there. Fetch it."}
-    assert best_checkpoint(rows) is None
-
-
-def test_nobody_is_asked_to_judge_when_the_setting_says_so(run):
-    speak(run, 0)
-
-    report, _ = judged(run, {})
-
-    assert report == {"error": "EVALUATION_SENTENCES is 0."}
-
-
-def test_a_drain_ends_the_judging_at_once(run):
-    run.context.draining.set()
-
-    with pytest.raises(Draining):
-        judged(run, {"epoch 4": {"wer": 0.1}, "epoch 8": {"wer": 0.1}})
-
-
-def test_a_pause_ends_the_judging_too(run):
-    run.services.call = lambda *arguments, **named: "pause"
-
-    with pytest.raises(Paused):
-        judged(run, {"epoch 4": {"wer": 0.1}, "epoch 8": {"wer": 0.1}})
 
 
 def test_a_checkpoint_speaks_with_the_base_while_its_partner_is_not_trained(run, monkeypatch):
@@ -181,6 +61,23 @@ def test_what_memory_needed_is_tried_step_by_step_and_remembered(tmp_path):
     assert tried[5:] == [(5, True), (2, True), (1, True)]
     assert first.note == rescued.note == "batch_size 1 and grad_ckpt: 4 did not fit into memory."
     assert other.note == ""
+
+
+def test_what_is_evaluated_gives_its_memory_back_before_a_batch_is_halved(tmp_path):
+    tried: list[int] = []
+    releases = iter([True, False])
+
+    def attempt(batch_size: int, grad_ckpt: bool) -> dict[str, Any]:
+        tried.append(batch_size)
+        if len(tried) < 3:
+            error = SovitsError("CUDA out of memory.")
+            error.code = "out_of_memory"
+            raise error
+        return {}
+
+    BatchSize(tmp_path, 4).run(attempt, lambda: next(releases))
+
+    assert tried == [4, 4, 2]
 
 
 def test_other_failures_are_not_taken_for_a_lack_of_memory(tmp_path):
@@ -258,6 +155,7 @@ def test_a_training_runs_on_all_gpus_of_its_host_that_its_job_is_constrained_to(
     monkeypatch.setenv(GPUS, "0=GPU-a,1=GPU-b,2=GPU-c")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-own")
     run.services.device, run.context.job = "cuda", SimpleNamespace(device=constraint)
+    speak(run, 0)
     base = run.folder / "base.ckpt"
     base.write_bytes(b"weights")
 
@@ -296,9 +194,7 @@ def trial(run) -> StageRun:
         run.folder / "transcripts.list",
         [Annotation("prompt.wav", "speaker", "en", "Hello."), Annotation("two.wav", "speaker", "en", "Good evening.")],
     )
-    folder = run.folder / "test_inference_1"
-    folder.mkdir()
-    (folder / "script.json").write_text(json.dumps({"the voice": {"wer": 0.25, "dnsmos": 3.0}}))
+    write_script(run.folder / "test_inference_1", {"the voice": {"wer": 0.25, "dnsmos": 3.0}})
     return run
 
 

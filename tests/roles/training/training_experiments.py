@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -54,9 +54,14 @@ class TrainingExperiments:
         """Create an experiment that is preprocessed and return its id."""
         request = ExperimentRequest("tiny", "file-1", version=VERSION, language="en", **options)
         record = self.call(self.experiments.create, request)
-        self.call(self._prepare, record.id)
+        self.call(self._complete, record.id, PREPARED)
         write_gpt_training_set(self.folder(record.id), VERSION)
         return str(record.id)
+
+    def complete_sovits(self, exp_id: str) -> None:
+        """Let the checkpoints of the GPT speak with a SoVITS model that is trained already."""
+        outputs = {"checkpoint_id": "ckpt-s", "model_path": "checkpoints/ckpt-s.safetensors"}
+        self.call(self._complete, exp_id, {"sovits_train": outputs})
 
     def folder(self, exp_id: str) -> Path:
         return self.storage.folder(f"experiments/{exp_id}")
@@ -87,9 +92,9 @@ class TrainingExperiments:
     def curve(self, exp_id: str, run: int = 1) -> bytes:
         return (self.folder(exp_id) / f"gpt_{run}" / "metrics.jsonl").read_bytes()
 
-    async def _prepare(self, exp_id: str) -> None:
+    async def _complete(self, exp_id: str, stages: Mapping[str, dict[str, Any]]) -> None:
         async with self.records.experiments.transaction(exp_id) as change:
-            for stage, outputs in PREPARED.items():
+            for stage, outputs in stages.items():
                 change.set_stage(stage, status=StageStatus.COMPLETED, run=1, work_run=1, outputs=outputs)
 
     async def _until(self, exp_id: str, seen: Callable[[Event], bool]) -> None:

@@ -4,6 +4,7 @@ import { mergeEpochs } from './compareCurves';
 import { layOut } from './graph';
 import { changedValues } from './parameterForm';
 import { progressText } from './stages';
+import { heardEpochs } from './training';
 
 describe('the graph of the stages', () => {
   it('places each after those that it needs, side by side where none needs the other', () => {
@@ -27,6 +28,16 @@ describe('parameters', () => {
     const schema = { parameters: { a: parameter('integer'), b: parameter('boolean'), c: parameter('string'), d: parameter('array') } };
     const values = { a: '4', b: false, c: '', d: '[1, 2]' };
     expect(changedValues(schema, values)).toEqual({ a: 4, b: false, d: [1, 2] });
+  });
+});
+
+describe('what a training has spoken', () => {
+  it('is listed from the model before its first step on, also while it goes on', () => {
+    const before = { epoch: 0, sample: 'experiments/e/sovits_1/samples/e0.wav', text: 'Hello.' };
+    const epoch = { epoch: 4, checkpoint_id: 'ckpt-4', sample: 'experiments/e/sovits_1/samples/e4.wav', wer: 0.1, dnsmos: null };
+    const heard = heardEpochs({ previews: [before, epoch], checkpoints: [epoch] });
+    expect(heard.map(({ epoch, id, sample }) => [epoch, id, sample])).toEqual([[0, '', 'e0.wav'], [4, 'ckpt-4', 'e4.wav']]);
+    expect(heard[1]!.measures).toMatchObject({ wer: 0.1, dnsmos: undefined });
   });
 });
 

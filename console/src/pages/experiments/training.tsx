@@ -12,7 +12,9 @@ import { Recording } from '../../ui/recording';
 type Results = Schemas['TrainingResultsView'];
 
 interface Checkpoint {
+  /** 0: the model before its first step, which is no checkpoint. */
   epoch: number;
+  /** Empty for epoch 0. */
   id: string;
   best: boolean;
   sample: string;
@@ -37,7 +39,7 @@ export function Training(props: { experiment: string; stage: string; voice: stri
   const curves = useMemo(() => (results.data ? lossCurves(results.data) : []), [results.data]);
   if (results.error && !results.data) return <ErrorNote error={results.error} retry={results.reload} />;
   if (!results.data) return <Loading />;
-  const checkpoints = results.data.checkpoints.map(readCheckpoint);
+  const checkpoints = heardEpochs(results.data);
   const { voice } = props;
   const use = async (checkpoint: Checkpoint): Promise<void> => {
     const change = stage === 'gpt_train' ? { gpt_checkpoint_id: checkpoint.id } : { sovits_checkpoint_id: checkpoint.id };
@@ -74,13 +76,13 @@ export function Training(props: { experiment: string; stage: string; voice: stri
               {checkpoints.map((checkpoint) => (
                 <tr key={checkpoint.epoch}>
                   <td>
-                    {checkpoint.epoch} {checkpoint.best && <span class="badge good">{t('training.best')}</span>}
+                    {epochName(checkpoint.epoch)} {checkpoint.best && <span class="badge good">{t('training.best')}</span>}
                   </td>
                   <td>
                     {checkpoint.sample ? (
                       <Recording
                         path={`/api/v1/experiments/${experiment}/stages/${stage}/artefacts/${checkpoint.sample}`}
-                        label={t('training.sampleOf', { n: checkpoint.epoch })}
+                        label={sampleName(checkpoint.epoch)}
                       />
                     ) : (
                       '–'
@@ -94,7 +96,7 @@ export function Training(props: { experiment: string; stage: string; voice: stri
                   <td>
                     {used.data?.includes(checkpoint.id) ? (
                       <span class="badge good">{t('training.published')}</span>
-                    ) : voice && can('train') ? (
+                    ) : voice && checkpoint.id && can('train') ? (
                       <ActionButton work={() => use(checkpoint)}>{t('training.publish')}</ActionButton>
                     ) : (
                       '–'
@@ -124,6 +126,20 @@ export function lossCurves(results: Results): Curve[] {
   return Object.entries(results.curve.losses).map(([label, values]) => ({ label, values }));
 }
 
+/** What can be heard: the model before its training, then the saved epochs; while it is trained those that have spoken. */
+export function heardEpochs(results: Pick<Results, 'checkpoints' | 'previews'>): Checkpoint[] {
+  const before = results.previews.filter((preview) => preview['epoch'] === 0);
+  return [...before, ...results.checkpoints].map(readCheckpoint);
+}
+
+function epochName(epoch: number): string {
+  return epoch === 0 ? t('training.before') : String(epoch);
+}
+
+function sampleName(epoch: number): string {
+  return epoch === 0 ? t('training.sampleBefore') : t('training.sampleOf', { n: epoch });
+}
+
 function readCheckpoint(data: Record<string, unknown>): Checkpoint {
   const sample = typeof data['sample'] === 'string' ? data['sample'] : '';
   const measures = Object.fromEntries(
@@ -131,7 +147,7 @@ function readCheckpoint(data: Record<string, unknown>): Checkpoint {
   );
   return {
     epoch: Number(data['epoch']),
-    id: String(data['checkpoint_id']),
+    id: typeof data['checkpoint_id'] === 'string' ? data['checkpoint_id'] : '',
     best: data['best'] === true,
     sample: sample.slice(sample.lastIndexOf('/') + 1),
     measures,
