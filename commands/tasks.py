@@ -128,6 +128,8 @@ def _follow(client: Sovitsd, task_id: str, *, as_json: bool) -> int:
             if event.name == "progress" and event.data.get("stage") != stage:
                 stage = str(event.data.get("stage"))
                 print(stage, flush=True)
+            elif event.name == "preview":
+                print(preview_line(client.url, event.data), flush=True)
     task = client.tasks.get(task_id)
     if as_json:
         print(json.dumps({"event": "task", **task.data}, ensure_ascii=False))
@@ -154,6 +156,15 @@ def _draw_bars(client: Sovitsd, task_id: str) -> None:
                 if stage not in bars:
                     bars[stage] = progress.add_task(stage, total=1.0, note="")
                 progress.update(bars[stage], completed=event.data.get("progress") or 0.0, note=_note(event))
+            elif event.name == "preview":
+                progress.console.print(preview_line(client.url, event.data), soft_wrap=True)
+
+
+def preview_line(url: str, preview: Mapping[str, Any]) -> str:
+    """Return where a voice can be heard that is still trained."""
+    _, exp_id, _, _, name = str(preview["sample"]).split("/")
+    spoken = f"after epoch {preview['epoch']}" if preview["epoch"] else "before the training"
+    return f"The voice {spoken}: {url}/api/v1/experiments/{exp_id}/stages/{preview['stage']}/artefacts/{name}"
 
 
 def _note(event: Event) -> str:

@@ -47,8 +47,8 @@ class JobSettings(BaseSettings):
     """Minutes after which a training saves its state within a long epoch, too, to go on from it after a crash; 0 saves
     it only after each epoch. The last one is deleted when the training is done."""
     evaluation_sentences: int = Field(3, ge=0, le=20)
-    """Sentences that each checkpoint of a training speaks, to find the best one and to be heard while it goes on; 0 takes
-    the last one unheard."""
+    """Sentences that each checkpoint of a training speaks, to find the best one and to be heard meanwhile; 0 takes the
+    last one unheard."""
     task_retention_days: float = Field(30.0, ge=0)
     """Days after which a task that has ended is deleted with its files; voices stay; 0 keeps it."""
     experiment_retention_days: float = Field(0.0, ge=0)

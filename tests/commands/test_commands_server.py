@@ -15,6 +15,7 @@ import httpx
 import pytest
 import soundfile
 
+from commands.tasks import preview_line
 from scripts.demo_daemon import REPOSITORY, Daemon
 
 pytestmark = pytest.mark.slow
@@ -153,6 +154,15 @@ def test_a_training_is_started_listed_watched_and_cancelled(elsewhere):
     assert [line["event"] for line in lines][-2:] == ["cancelled", "task"]
     assert lines[-1]["status"] == "cancelled"
     assert plain.stdout.split()[:2] == [task["id"], "cancelled"]
+
+
+@pytest.mark.parametrize(("epoch", "voice"), [(0, "The voice before the training"), (4, "The voice after epoch 4")])
+def test_a_voice_in_training_is_printed_with_where_it_can_be_heard(epoch, voice):
+    sample = f"experiments/exp-1/sovits_1/samples/e{epoch}.wav"
+
+    line = preview_line("http://here:8000", {"stage": "sovits_train", "epoch": epoch, "sample": sample})
+
+    assert line == f"{voice}: http://here:8000/api/v1/experiments/exp-1/stages/sovits_train/artefacts/e{epoch}.wav"
 
 
 def test_a_recording_that_cannot_be_trained_on_says_why_and_ends_with_1(elsewhere, tmp_path):

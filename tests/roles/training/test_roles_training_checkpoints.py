@@ -34,10 +34,10 @@ def checkpoint(epoch: int) -> CheckpointRow:
     return {"epoch": epoch, "checkpoint_id": name, "model_path": path, "sha256": "0" * 64, "loss": 8.0 / epoch}
 
 
-class Heard:
-    """What a run recorded as heard, and the events about it."""
+class PreviewRecorder:
+    """What a run says can be heard, and the events about it."""
 
-    def __init__(self, run: StageRun) -> None:
+    def __init__(self, run: Any) -> None:
         self.previews: list[PreviewOutput] = []
         self.events: list[tuple[str, dict[str, Any]]] = []
         call = run.services.call
@@ -63,8 +63,8 @@ def folder(run: StageRun) -> Path:
 
 
 @pytest.fixture
-def heard(run: StageRun) -> Heard:
-    return Heard(run)
+def recorder(run: StageRun) -> PreviewRecorder:
+    return PreviewRecorder(run)
 
 
 def evaluator_of(run: StageRun, folder: Path, *, spare_threads: int = 0, kind: str = "gpt") -> CheckpointEvaluator:
@@ -80,15 +80,15 @@ def judged(run: StageRun, folder: Path, script: dict[str, Any]) -> tuple[Evaluat
         return evaluator.finish(rows, lambda fraction, message: None), rows
 
 
-def until_heard(evaluator: CheckpointEvaluator, heard: Heard, epochs: list[int]) -> None:
+def until_heard(evaluator: CheckpointEvaluator, recorder: PreviewRecorder, epochs: list[int]) -> None:
     def polled() -> bool:
         evaluator.poll()
-        return heard.epochs == epochs
+        return recorder.epochs == epochs
 
     wait_until(polled, f"the samples of {epochs}", seconds=240)
 
 
-def test_each_checkpoint_gets_its_numbers_and_its_sample(run, folder, heard):
+def test_each_checkpoint_gets_its_numbers_and_its_sample(run, folder, recorder):
     report, rows = judged(run, folder, SCRIPT)
 
     assert report == {"sentences": 3, "language": "en", "sovits_model": "ckpt-s", "error": ""}
@@ -107,34 +107,34 @@ def test_each_checkpoint_gets_its_numbers_and_its_sample(run, folder, heard):
     assert asked_voices(folder)[0]["sovits"].endswith("checkpoints/ckpt-s.safetensors")
 
 
-def test_a_checkpoint_is_heard_while_the_training_goes_on_and_the_rest_at_its_end(run, folder, heard):
+def test_a_checkpoint_is_heard_while_the_training_goes_on_and_the_rest_at_its_end(run, folder, recorder):
     write_script(folder, SCRIPT)
     rows = [checkpoint(4), checkpoint(8)]
 
     with evaluator_of(run, folder, spare_threads=1) as evaluator:
         evaluator.begin(Path("base"))
         evaluator.submit(rows[0])
-        until_heard(evaluator, heard, [4])
-        early = heard.previews[0]
+        until_heard(evaluator, recorder, [4])
+        early = recorder.previews[0]
         report = evaluator.finish(rows, lambda fraction, message: None)
 
     assert early == {
         **rows[0], **dict.fromkeys(("cer", "rtf", "f0_low", "f0_high", "repeated", "skipped")), **EARLY,
         "sample": "experiments/exp-tiny/gpt_1/samples/e4.wav", "text": "We watched the sun go down.",
     }  # fmt: skip
-    assert heard.events[0] == ("preview", {"stage": "gpt_train", **early})
-    assert heard.epochs == [4, 8]
+    assert recorder.events[0] == ("preview", {"stage": "gpt_train", **early})
+    assert recorder.epochs == [4, 8]
     assert report["error"] == ""
     assert [row["wer"] for row in rows] == [0.1, 0.4]
     assert len({voice["process"] for voice in asked_voices(folder)}) == 1, "its models are loaded once"
 
 
-def test_a_training_that_goes_on_judges_only_what_was_not_judged(run, folder, heard):
+def test_a_training_that_goes_on_judges_only_what_was_not_judged(run, folder, recorder):
     write_script(folder, SCRIPT | {"epoch 12": LATE})
     with evaluator_of(run, folder, spare_threads=1) as evaluator:
         evaluator.begin(Path("base"))
         evaluator.submit(checkpoint(4))
-        until_heard(evaluator, heard, [4])
+        until_heard(evaluator, recorder, [4])
     with evaluator_of(run, folder) as stopped:  # before it judged the next one
         stopped.begin(Path("base"))
         stopped.submit(checkpoint(8))
@@ -142,7 +142,7 @@ def test_a_training_that_goes_on_judges_only_what_was_not_judged(run, folder, he
     rows = [checkpoint(epoch) for epoch in (4, 8, 12)]
     with evaluator_of(run, folder, spare_threads=1) as evaluator:
         evaluator.begin(Path("base"))
-        until_heard(evaluator, heard, [4, 8])
+        until_heard(evaluator, recorder, [4, 8])
         evaluator.submit(rows[2])
         report = evaluator.finish(rows, lambda fraction, message: None)
 
@@ -151,7 +151,7 @@ def test_a_training_that_goes_on_judges_only_what_was_not_judged(run, folder, he
     assert report["error"] == ""
 
 
-def test_what_was_judged_with_another_prompt_is_judged_again(run, folder, heard):
+def test_what_was_judged_with_another_prompt_is_judged_again(run, folder, recorder):
     judged(run, folder, SCRIPT)
     run.outputs["asr"]["prompt"]["text"] = "Good evening."
 
@@ -160,17 +160,17 @@ def test_what_was_judged_with_another_prompt_is_judged_again(run, folder, heard)
     assert [voice["name"] for voice in asked_voices(folder)] == ["epoch 4", "epoch 8"] * 2
 
 
-def test_a_training_that_begins_anew_forgets_what_was_judged(run, folder, heard):
+def test_a_training_that_begins_anew_forgets_what_was_judged(run, folder, recorder):
     write_script(folder, SCRIPT)
 
     with evaluator_of(run, folder, spare_threads=1) as evaluator:
         evaluator.begin(Path("base"))
         evaluator.submit(checkpoint(4))
-        until_heard(evaluator, heard, [4])
+        until_heard(evaluator, recorder, [4])
         evaluator.forget()
-        forgotten = heard.epochs
+        forgotten = recorder.epochs
         evaluator.submit(checkpoint(4))
-        until_heard(evaluator, heard, [4])
+        until_heard(evaluator, recorder, [4])
 
     assert forgotten == []
     assert [voice["name"] for voice in asked_voices(folder)] == ["epoch 4", "epoch 4"]
@@ -178,13 +178,13 @@ def test_a_training_that_begins_anew_forgets_what_was_judged(run, folder, heard)
 
 def test_the_base_speaks_before_a_training_of_the_sovits_model(tmp_path, monkeypatch):
     run = evaluated_run(tmp_path, monkeypatch, "sovits_train")
-    heard, folder = Heard(run), run.folder / "sovits_1"
+    recorder, folder = PreviewRecorder(run), run.folder / "sovits_1"
     write_script(folder, SCRIPT)
     rows = [checkpoint(4), checkpoint(8)]
 
     with evaluator_of(run, folder, kind="sovits") as evaluator:
         evaluator.begin(Path("base.pth"))  # no core is free: it waits until the base spoke
-        before = list(heard.previews)
+        before = list(recorder.previews)
         evaluator.finish(rows, lambda fraction, message: None)
 
     sample = "experiments/exp-tiny/sovits_1/samples/e0.wav"
@@ -193,7 +193,7 @@ def test_the_base_speaks_before_a_training_of_the_sovits_model(tmp_path, monkeyp
     first = asked_voices(folder)[0]
     assert (first["sovits"], first["preview"]) == ("base.pth", True)
     assert first["gpt"].endswith("checkpoints/ckpt-g.safetensors")
-    assert heard.epochs == [0, 4, 8]
+    assert recorder.epochs == [0, 4, 8]
     assert best_checkpoint(rows)["epoch"] == 4
     with evaluator_of(run, folder, kind="sovits") as evaluator:
         evaluator.begin(Path("base.pth"))
@@ -202,7 +202,7 @@ def test_the_base_speaks_before_a_training_of_the_sovits_model(tmp_path, monkeyp
 
 def test_a_base_that_says_nothing_stops_no_training(tmp_path, monkeypatch):
     run = evaluated_run(tmp_path, monkeypatch, "sovits_train")
-    heard, folder = Heard(run), run.folder / "sovits_1"
+    recorder, folder = PreviewRecorder(run), run.folder / "sovits_1"
     write_script(folder, SCRIPT | {"silent": ["the base"]})
     rows = [checkpoint(4)]
 
@@ -210,17 +210,17 @@ def test_a_base_that_says_nothing_stops_no_training(tmp_path, monkeypatch):
         evaluator.begin(Path("base.pth"))
         report = evaluator.finish(rows, lambda fraction, message: None)
 
-    assert (heard.epochs, report["error"], rows[0]["wer"]) == ([4], "", 0.1)
+    assert (recorder.epochs, report["error"], rows[0]["wer"]) == ([4], "", 0.1)
 
 
-def test_a_program_that_was_killed_beside_the_training_costs_no_measure(run, folder, heard):
+def test_a_program_that_was_killed_beside_the_training_costs_no_measure(run, folder, recorder):
     write_script(folder, SCRIPT)
     rows = [checkpoint(4), checkpoint(8)]
 
     with evaluator_of(run, folder, spare_threads=1) as evaluator:
         evaluator.begin(Path("base"))
         evaluator.submit(rows[0])
-        until_heard(evaluator, heard, [4])
+        until_heard(evaluator, recorder, [4])
         os.kill(asked_voices(folder)[0]["process"], signal.SIGKILL)
         report = evaluator.finish(rows, lambda fraction, message: None)
 
@@ -230,7 +230,7 @@ def test_a_program_that_was_killed_beside_the_training_costs_no_measure(run, fol
 
 
 @pytest.mark.parametrize(("times", "error"), [(1, ""), (2, "The evaluation was killed by SIGKILL.")])
-def test_a_program_that_is_killed_at_the_end_is_started_once_more(run, folder, heard, times, error):
+def test_a_program_that_is_killed_at_the_end_is_started_once_more(run, folder, recorder, times, error):
     report, rows = judged(run, folder, SCRIPT | {"killed": {"epoch 8": times}})
 
     assert report["error"] == error
@@ -238,7 +238,7 @@ def test_a_program_that_is_killed_at_the_end_is_started_once_more(run, folder, h
     assert ("wer" in rows[1]) is (error == "")
 
 
-def test_a_training_that_needs_the_memory_gets_it(run, folder, heard):
+def test_a_training_that_needs_the_memory_gets_it(run, folder, recorder):
     write_script(folder, SCRIPT)
 
     with evaluator_of(run, folder, spare_threads=1) as evaluator:
@@ -247,14 +247,14 @@ def test_a_training_that_needs_the_memory_gets_it(run, folder, heard):
         released = evaluator.release_memory(), evaluator.release_memory()
         evaluator.submit(checkpoint(8))
         evaluator.poll()
-        running = heard.epochs
+        running = recorder.epochs
         evaluator.finish([checkpoint(4), checkpoint(8)], lambda fraction, message: None)
 
     assert released == (True, False)
-    assert (running, heard.epochs) == ([], [4, 8])
+    assert (running, recorder.epochs) == ([], [4, 8])
 
 
-def test_many_checkpoints_speak_fewer_sentences_each(run, folder, heard, monkeypatch):
+def test_many_checkpoints_speak_fewer_sentences_each(run, folder, recorder, monkeypatch):
     monkeypatch.setattr(checkpoint_evaluator, "MAX_SENTENCES", 4)
     run.config |= {"total_epoch": 8, "save_every_epoch": 5}
 
@@ -263,7 +263,7 @@ def test_many_checkpoints_speak_fewer_sentences_each(run, folder, heard, monkeyp
     assert report["sentences"] == 2
 
 
-def test_a_training_is_not_lost_because_nobody_can_judge_it(run, folder, heard):
+def test_a_training_is_not_lost_because_nobody_can_judge_it(run, folder, recorder):
     error = {"code": "missing_part", "message": "RoBERTa is not there.", "hint": "Fetch it.", "permanent": True}
 
     report, rows = judged(run, folder, {"error": error})
@@ -272,7 +272,7 @@ def test_a_training_is_not_lost_because_nobody_can_judge_it(run, folder, heard):
     assert best_checkpoint(rows) is None
 
 
-def test_nobody_is_asked_to_judge_when_the_setting_says_so(run, folder, heard):
+def test_nobody_is_asked_to_judge_when_the_setting_says_so(run, folder, recorder):
     speak(run, 0)
 
     report, _ = judged(run, folder, {})
@@ -280,7 +280,7 @@ def test_nobody_is_asked_to_judge_when_the_setting_says_so(run, folder, heard):
     assert report == {"error": "EVALUATION_SENTENCES is 0."}
 
 
-def test_a_drain_ends_the_judging_at_once(run, folder, heard):
+def test_a_drain_ends_the_judging_at_once(run, folder, recorder):
     run.context.draining.set()
 
     with pytest.raises(Draining):

@@ -118,8 +118,8 @@ def test_an_epoch_is_judged_once_and_heard_while_the_next_one_is_trained(trained
         preview["sample"] for preview in record.previews
     ]
     assert (record.outputs["metrics"]["best_epoch"], record.outputs["metrics"]["chosen_by"]) == (3, "evaluation")
-    asked = asked_voices(trained.folder(exp_id) / "gpt_1")
-    assert [voice["name"] for voice in asked] == ["epoch 1", "epoch 2", "epoch 3"]
+    voices = asked_voices(trained.folder(exp_id) / "gpt_1")
+    assert [voice["name"] for voice in voices] == ["epoch 1", "epoch 2", "epoch 3"]
 
 
 def test_what_a_training_leaves_can_be_traced_and_looked_at(trained, worker):

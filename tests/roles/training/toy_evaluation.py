@@ -32,10 +32,10 @@ def main(file: Path) -> int:
         return 1
     for line in sys.stdin:
         voice = json.loads(line)
-        name, asked = voice["name"], file.parent / "asked.jsonl"
-        with asked.open("a") as lines:
+        name, log = voice["name"], file.parent / "asked.jsonl"
+        with log.open("a") as lines:
             lines.write(json.dumps({**voice, "process": os.getpid()}) + "\n")
-        times = sum(json.loads(line)["name"] == name for line in asked.read_text().splitlines())
+        times = sum(json.loads(line)["name"] == name for line in log.read_text().splitlines())
         if times <= script.get("killed", {}).get(name, 0):
             os.kill(os.getpid(), signal.SIGKILL)
         if voice["preview"] and name in script.get("silent", ()):
