@@ -31,6 +31,8 @@ class Findings:
     """When the upload began, by `time.monotonic`."""
     previews: list[dict[str, Any]] = field(default_factory=list)
     """What the voice spoke while it was trained, and how many seconds after the upload began."""
+    voice_seconds: float = 0.0
+    """From the beginning of the upload to the voice."""
     stage_seconds: dict[str, float] = field(default_factory=dict)
     speech: list[dict[str, Any]] = field(default_factory=list)
     peak_rss_mb: dict[str, float] = field(default_factory=dict)
@@ -72,6 +74,7 @@ def make_report(findings: Findings, recording: Path, output: Path, *, seconds: f
         "serve": f"DATA_PATH={output / 'data'} {start_command()}",
         "stage_seconds": findings.stage_seconds,
         "previews": findings.previews,
+        "voice_seconds": findings.voice_seconds,
         "sentences": sentences,
         "mean_wer": wer,
         "intelligible": wer <= INTELLIGIBLE_WER,
@@ -92,6 +95,7 @@ def show_report(console: Console, report: dict[str, Any], output: Path) -> None:
     if report["previews"]:
         first = report["previews"][0]
         console.print(f"The first preview, {first['file']}, could be heard {first['seconds']:.0f} s after the upload.")
+    console.print(f"The voice was ready {report['voice_seconds']:.0f} s after the upload.")
     console.print(f"All of it took {report['seconds']:.0f} s. Speech, pictures and report.json are in {output}/.")
     left = {name: count for name, count in report["queues"].items() if count}
     console.print(

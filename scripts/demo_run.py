@@ -106,6 +106,7 @@ def _watch(client: httpx.Client, task_id: str, findings: Findings, output: Path)
             elif kind in ("completed", "failed", "cancelled"):
                 break
         findings.stage_seconds = bars.seconds
+    findings.voice_seconds = round(time.monotonic() - findings.uploads_at, 1)
     findings.task = client.get(f"/api/v1/tasks/{task_id}").json()
     if findings.task["status"] != "completed":
         console.print(f"[red]The task ended as {findings.task['status']}: {findings.task['error_message']}")

@@ -50,16 +50,18 @@ def voice(daemon: Daemon, client: httpx.Client, recording: Path) -> dict[str, An
     assert created.status_code == 201, created.text
     asyncio.run(train_shortly(daemon, created.json()["exp_id"]))
     killed: set[str] = set()
+    previews: list[dict[str, Any]] = []
     for kind, data in read_events(client, f"/api/v1/tasks/{created.json()['id']}/progress", silence=120):
         if kind != "progress":
             assert kind not in ("failed", "cancelled"), data
+            previews += [data] if kind == "preview" else []
             continue
         if data["stage"] == "asr" and data["progress"] < 0.9 and "preprocessor" not in killed:
             killed |= kill(daemon, "preprocessor")
         if data["stage"] == "sovits_train" and data.get("epoch", 0) >= 2 and "GPT_SoVITS.train" not in killed:
             killed |= kill(daemon, "GPT_SoVITS.train")
     task = client.get(f"/api/v1/tasks/{created.json()['id']}").json()
-    return {"task": task, "killed": killed}
+    return {"task": task, "killed": killed, "previews": previews}
 
 
 def test_a_task_whose_workers_were_killed_ends_with_a_voice(voice: dict[str, Any], client: httpx.Client) -> None:
@@ -95,6 +97,18 @@ def test_every_saved_epoch_was_judged_and_the_best_one_speaks(voice: dict[str, A
         assert client.get(f"{stage}/artefacts/loss.png").content.startswith(b"\x89PNG")
         losses = client.get(f"{stage}/metrics").json()["epochs"]
         assert losses[-1]["epoch"] == trained["metrics"]["epochs"]
+
+
+def test_the_voice_could_be_heard_before_and_during_its_training(voice: dict[str, Any], client: httpx.Client) -> None:
+    path = f"/api/v1/experiments/{voice['task']['exp_id']}/stages"
+    previews = {stage: client.get(f"{path}/{stage}").json()["previews"] for stage in ("sovits_train", "gpt_train")}
+    before = client.get(f"{path}/sovits_train/artefacts/e0.wav").content
+
+    assert [preview["epoch"] for preview in previews["sovits_train"]] == [0, 1, 2]
+    assert [preview["epoch"] for preview in previews["gpt_train"]] == [1, 2]
+    assert soundfile.info(io.BytesIO(before)).duration > 0.5
+    stages = [(data["stage"], data["epoch"]) for data in voice["previews"]]
+    assert stages == [("sovits_train", 0), ("sovits_train", 1), ("sovits_train", 2), ("gpt_train", 1), ("gpt_train", 2)]
 
 
 def test_speech_goes_on_when_its_synthesizer_is_killed(

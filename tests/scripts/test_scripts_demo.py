@@ -24,6 +24,7 @@ def test_the_report_ends_with_how_to_serve_the_voice_and_where_it_is() -> None:
         "voice": "my-voice",
         "language": "en",
         "serve": "DATA_PATH=demo/data .venv/bin/python main.py",
+        "voice_seconds": 80.2,
         "stage_seconds": {"asr": 1.0},
         "previews": [{"file": "preview-sovits-e0.wav", "epoch": 0, "seconds": 41.6}],
         "sentences": [{**sentence, "wer": 0.0, "similarity": 0.9, "dnsmos": 3.0}],
@@ -38,6 +39,7 @@ def test_the_report_ends_with_how_to_serve_the_voice_and_where_it_is() -> None:
 
     assert isinstance(screen.file, io.StringIO)
     *_, last = screen.file.getvalue().splitlines()
+    assert "The voice was ready 80 s after the upload." in screen.file.getvalue()
     assert "The first preview, preview-sovits-e0.wav, could be heard 42 s after the upload." in screen.file.getvalue()
     assert last == "The voice my-voice is in demo/data; to serve it: DATA_PATH=demo/data .venv/bin/python main.py"
 
@@ -49,7 +51,9 @@ def test_the_report_of_a_mandarin_demo_counts_characters() -> None:
         "voice": "my-voice",
         "language": "zh",
         "serve": "main.py",
+        "voice_seconds": 80.0,
         "stage_seconds": {},
+        "previews": [],
         "sentences": [{**sentence, "wer": 0.5, "similarity": 0.9, "dnsmos": 3.0}],
         "mean_wer": 0.5,
         "intelligible": False,
