@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -42,7 +41,7 @@ DEMO_LANGUAGES: Final = {
 }
 
 
-def locale_language(environment: Mapping[str, str] = os.environ) -> str:
-    """Return `zh` where the locale of the environment is Chinese, else `en`."""
-    locale = next(filter(None, map(environment.get, LOCALE_VARIABLES)), "")
+def locale_language() -> str:
+    """Return `zh` where the locale is Chinese, else `en`."""
+    locale = next(filter(None, map(os.environ.get, LOCALE_VARIABLES)), "")
     return "zh" if locale.lower().startswith("zh") else "en"

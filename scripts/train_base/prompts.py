@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,11 @@ class PromptText:
     name: str
     text: str
 
+    @property
+    def digest(self) -> str:
+        """Return what tells two texts of one name apart."""
+        return hashlib.sha256(self.text.encode()).hexdigest()[:8]
+
 
 @dataclass(frozen=True, slots=True)
 class Take:
@@ -71,7 +77,7 @@ def make_prompts(work: Path, prompts: Path) -> None:
     takes: dict[PromptText, Take] = {}
     waiting = texts = prompt_texts()
     for speed in SPEEDS:
-        files = {text: folder / f"{text.voice}-{text.name}-{speed}.wav" for text in waiting}
+        files = {text: folder / f"{text.voice}-{text.name}-{text.digest}-{speed}.wav" for text in waiting}
         speak(folder, [_job(text, speed, file) for text, file in files.items()], command)
         for text, file in files.items():
             transcript = transcriber.transcribe(file, LANGUAGE).text
