@@ -25,10 +25,9 @@ def codebook_fingerprint(parts: Iterable[np.ndarray]) -> str:
 
 def read_codebook_fingerprint(path: Path) -> str:
     """Return the fingerprint of a SoVITS in our own format; raise ModelError("wrong_base") where it has no codebook."""
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
-    try:
-        with safe_open(path, "numpy") as file:
-            return codebook_fingerprint(file.get_tensor(name) for name in PARTS)
-    except SafetensorError as error:
-        raise ModelError("wrong_base", f"{path.name} holds no codebook of semantic tokens: {error}.") from error
+    with safe_open(path, "numpy") as file:
+        if missing := set(PARTS).difference(file.keys()):
+            raise ModelError("wrong_base", f"{path.name} holds no codebook of semantic tokens: no {min(missing)!r}.")
+        return codebook_fingerprint(file.get_tensor(name) for name in PARTS)

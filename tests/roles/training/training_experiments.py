@@ -52,7 +52,7 @@ class TrainingExperiments:
 
     def experiment(self, **options: Any) -> str:
         """Create an experiment that is preprocessed and return its id."""
-        request = ExperimentRequest("tiny", "file-1", version=VERSION, language="en", **options)
+        request = ExperimentRequest("tiny", "file-1", **{"version": VERSION, "language": "en", **options})
         record = self.call(self.experiments.create, request)
         self.call(self._complete, record.id, PREPARED)
         write_gpt_training_set(self.folder(record.id), VERSION)
