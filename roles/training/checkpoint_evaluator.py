@@ -15,7 +15,7 @@ import orjson
 from typing_extensions import TypedDict
 
 from common import storage_keys
-from core.errors import Draining, SovitsError, StorageUnavailable, TrainingFailed
+from core.errors import Draining, JobCancelled, LeaseLost, SovitsError, StorageUnavailable, TrainingFailed
 from core.stages.outputs import PreviewOutput
 from roles.stages.stage_run import StageRun
 from roles.training.checkpoints import CheckpointRow, Measures
@@ -90,6 +90,8 @@ class CheckpointEvaluator:
         self._setup: EvaluationSetup | None = None
         try:
             self._setup = self._prepare()
+        except StorageUnavailable:
+            raise  # the training begins when it is there again
         except SovitsError as error:
             run.context.check()
             self._fail(error)
@@ -116,7 +118,7 @@ class CheckpointEvaluator:
                 self._wait_for_preview()
         if self._spare_threads:
             for row in self._setup.results.waiting:
-                self._submit_checkpoint(row, self._spare_threads)
+                self._submit_beside(row)
 
     def submit(self, row: CheckpointRow) -> None:
         """Have a checkpoint evaluated that was just saved."""
@@ -124,7 +126,7 @@ class CheckpointEvaluator:
             return
         self._setup.results.add_waiting(row)
         if self._spare_threads:
-            self._submit_checkpoint(row, self._spare_threads)
+            self._submit_beside(row)
 
     def poll(self) -> None:
         """Record what has been evaluated meanwhile, without waiting; call it often. Raise when the job should stop."""
@@ -167,7 +169,7 @@ class CheckpointEvaluator:
         while not self._error and (rest := [row for row in rows if results.find(row) is None]):
             try:
                 self._evaluate(rest, progress)
-            except (Draining, Paused):
+            except (Draining, Paused, JobCancelled, LeaseLost):
                 raise
             except SovitsError as error:
                 self._run.context.check()
@@ -200,9 +202,11 @@ class CheckpointEvaluator:
         checkpoints = -(-int(run.config["total_epoch"]) // int(run.config["save_every_epoch"]))
         count = max(1, min(sentences, MAX_SENTENCES // checkpoints))
         spoken: SpokenSentences = {"prompt": own_prompt(run), "count": count}
-        basis = hashlib.sha256(orjson.dumps([spoken, str(partner)], option=orjson.OPT_SORT_KEYS)).hexdigest()
+        # Keys and names, which are the same on a host with other folders.
+        basis = orjson.dumps([run.outputs["asr"]["prompt"], count, name], option=orjson.OPT_SORT_KEYS)
         (self._folder / SAMPLES).mkdir(exist_ok=True)
-        return EvaluationSetup(spoken, partner, name, EvaluationResults(self._folder, basis))
+        results = EvaluationResults(self._folder, hashlib.sha256(basis).hexdigest())
+        return EvaluationSetup(spoken, partner, name, results)
 
     def _voice(self, name: str, weights: Path, epoch: int, *, preview: bool = False) -> VoiceToEvaluate:
         assert self._setup is not None
@@ -217,6 +221,13 @@ class CheckpointEvaluator:
             self._starts += 1
             self._program = EvaluationProgram(self._run, self._folder, self._setup.spoken, threads=threads)
             self._events = self._program.events(0.0)
+
+    def _submit_beside(self, row: CheckpointRow) -> None:
+        """Have a checkpoint evaluated beside the training; one that cannot be read now is evaluated at its end."""
+        try:
+            self._submit_checkpoint(row, self._spare_threads)
+        except StorageUnavailable as error:
+            logger.warning("Epoch %d is judged at the end: %s", row["epoch"], error.message)
 
     def _submit_checkpoint(self, row: CheckpointRow, threads: int) -> None:
         self._start(threads)
@@ -237,7 +248,7 @@ class CheckpointEvaluator:
                     self._handle(event)
                     break
                 check_requests(self._run, self._requests)
-        except (Draining, Paused):
+        except (Draining, Paused, JobCancelled, LeaseLost):
             raise
         except SovitsError as error:
             self._run.context.check()

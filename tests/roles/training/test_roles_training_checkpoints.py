@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from evaluated_run import asked_voices, evaluated_run, is_marked, speak, write_s
 from mark_table import DOCUMENTS, Delivery, documented, measured
 from redis_servers import wait_until
 
-from core.errors import Draining
+from core.errors import Draining, StorageUnavailable
 from core.limits import GpuInfo, HostInfo, LimitService
 from core.stages.outputs import PreviewOutput
 from GPT_SoVITS.evaluation.best_checkpoint import best_checkpoint
@@ -149,6 +150,38 @@ def test_a_training_that_goes_on_judges_only_what_was_not_judged(run, folder, re
     assert [voice["name"] for voice in asked_voices(folder)] == ["epoch 4", "epoch 8", "epoch 12"]
     assert [row["wer"] for row in rows] == [0.1, 0.4, 0.4]
     assert report["error"] == ""
+
+
+def test_another_host_finds_what_was_judged(run, folder, recorder, tmp_path, monkeypatch):
+    judged(run, folder, SCRIPT)
+    other = evaluated_run(tmp_path / "other", monkeypatch, "gpt_train")
+    there = PreviewRecorder(other)
+    shutil.copytree(folder, other.folder / "gpt_1")
+
+    _, rows = judged(other, other.folder / "gpt_1", SCRIPT)
+
+    assert [row["wer"] for row in rows] == [0.1, 0.4]
+    assert [voice["name"] for voice in asked_voices(other.folder / "gpt_1")] == ["epoch 4", "epoch 8"]
+    assert there.events == []
+
+
+def test_a_bucket_that_is_away_postpones_what_is_judged(run, folder, recorder, monkeypatch):
+    write_script(folder, SCRIPT)
+    with evaluator_of(run, folder, spare_threads=1) as evaluator:
+        evaluator.begin(Path("base"))
+        with monkeypatch.context() as patch:
+            patch.setattr(run.services.storage, "path", away)
+            evaluator.submit(checkpoint(4))
+        report = evaluator.finish([checkpoint(4)], lambda fraction, message: None)
+
+    assert (report["error"], recorder.epochs) == ("", [4])
+    monkeypatch.setattr(run.services.storage, "path", away)
+    with pytest.raises(StorageUnavailable):  # the training begins when it is there again
+        evaluator_of(run, folder)
+
+
+def away(key: str) -> Path:
+    raise StorageUnavailable(f"{key} cannot be read.")
 
 
 def test_what_was_judged_with_another_prompt_is_judged_again(run, folder, recorder):
