@@ -50,12 +50,7 @@ class SeededNoise:
         self, purpose: NoisePurpose, start: int, count: int, width: int, device: torch.device | str = "cpu"
     ) -> Tensor:
         """Return standard-normal numbers (T, W) for frames `start` to `start + count`."""
-        words = _random_words([self], [start], count, width, purpose, device)[0]  # (4, T, W / 4)
-        # Box and Muller turn two uniform numbers into two normal ones.
-        radius = (-2.0 * _uniform(words[0::2]).log()).sqrt()
-        angle = (2.0 * math.pi) * _uniform(words[1::2])
-        numbers = torch.cat([radius * angle.cos(), radius * angle.sin()])  # (4, T, W / 4)
-        return _interleave(numbers[None], width)[0].to(device)
+        return _normal(_random_words([self], [start], count, width, purpose, device), width)[0].to(device)
 
 
 def exponential_noise(
@@ -88,8 +83,27 @@ def exponential_noise_at(keys: Tensor, steps: Tensor, width: int) -> Tensor:
     Returns:
         (B, T, W) float32.
     """
-    pairs = [(keys[:, number, 0, None, None], keys[:, number, 1, None, None]) for number in range(ROUNDS)]
-    return _interleave(_uniform(_philox(pairs, steps, width, NoisePurpose.TOKENS)).log_().neg_(), width)
+    words = _philox(_key_pairs(keys), steps, width, NoisePurpose.TOKENS)
+    return _interleave(_uniform(words).log_().neg_(), width)
+
+
+def normal_noise_at(keys: Tensor, frames: Tensor, width: int, purpose: NoisePurpose) -> Tensor:
+    """Return the `SeededNoise.normal` of rows at frames (B, T) that only the device knows, (B, T, W) float32.
+
+    The other arguments are those of `exponential_noise_at`.
+    """
+    return _normal(_philox(_key_pairs(keys), frames, width, purpose), width)
+
+
+def _key_pairs(keys: Tensor) -> list[tuple[Tensor, Tensor]]:
+    return [(keys[:, number, 0, None, None], keys[:, number, 1, None, None]) for number in range(ROUNDS)]
+
+
+def _normal(words: Tensor, width: int) -> Tensor:
+    """Turn random words (B, 4, T, W / 4) into normal numbers (B, T, W), two into two as Box and Muller do."""
+    radius = (-2.0 * _uniform(words[:, 0::2]).log()).sqrt()
+    angle = (2.0 * math.pi) * _uniform(words[:, 1::2])
+    return _interleave(torch.cat([radius * angle.cos(), radius * angle.sin()], dim=1), width)
 
 
 def _uniform(words: Tensor) -> Tensor:

@@ -104,6 +104,11 @@ class Scheduler:
         if utterance in self.alone:
             self.alone.remove(utterance)
 
+    @property
+    def awaits_first_audio(self) -> bool:
+        """Whether somebody listens to an utterance without audio."""
+        return any(utterance.live and utterance.delivered_until is None for utterance in self.utterances)
+
     def next_work(self) -> Slice | Step | None:
         """Return what to do next; None while nothing can be done."""
         now = self.clock()

@@ -196,14 +196,25 @@ class TextEncoder(nn.Module):
         y = self.encode(vectors, mask, text, style, alignment=alignment, observe=weights.append)
         if alignment is None:
             lengths, text_lengths = (m[:, 0].sum(dim=1).long() for m in (mask, text.mask))
-            emission = weights[0].float().mean(dim=1).clamp_min(torch.finfo(torch.float32).tiny).log()
-            alignment = monotonic_path(emission, lengths, text_lengths, begin=begin, whole=whole)
+            attention = weights[0].float().mean(dim=1)
+            alignment = attention_path(attention, lengths, text_lengths, begin=begin, whole=whole)
         return y, alignment
 
     def prior(self, y: Tensor, mask: Tensor) -> Prior:
         """Project encoded frames (B, H, T), stretched or not, to mean and spread."""
         mean, logs = (self.proj(y) * mask).chunk(2, dim=1)
         return Prior(mean, logs, mask)
+
+
+def attention_path(
+    attention: Tensor, lengths: Tensor, text_lengths: Tensor, *, begin: int = 0, whole: bool = True
+) -> Tensor:
+    """Return the phoneme that each frame speaks, (B, T), by attention (B, T, S), the mean of all heads.
+
+    The other arguments are those of `aligned_text.align_phonemes`.
+    """
+    emission = attention.clamp_min(torch.finfo(torch.float32).tiny).log()
+    return monotonic_path(emission, lengths, text_lengths, begin=begin, whole=whole)
 
 
 def stretch(y: Tensor, speed: float, mode: str = "linear") -> Tensor:

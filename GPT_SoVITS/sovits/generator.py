@@ -10,6 +10,7 @@ import operator
 from collections.abc import Sequence
 from functools import reduce
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -81,8 +82,13 @@ class Generator(nn.Module):
             if isinstance(layer, NormedConv1d | NormedConvTranspose1d):
                 layer.reset(KERNEL_DEVIATION)
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """What it computes in."""
+        return self.conv_pre.weight.dtype
+
     def forward(self, z: Tensor, style: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Generate a waveform.
+        """Generate a waveform, in the dtype of the weights.
 
         Args:
             z: (B, C, T) latent.
@@ -93,6 +99,7 @@ class Generator(nn.Module):
         Returns:
             (B, 1, T * hop) in [-1, 1].
         """
+        z, style = z.to(self.dtype), style.to(self.dtype)
         mask = None if lengths is None else length_mask(lengths, z.shape[-1]).to(z)
         x = self.conv_pre(z) + self.cond(style)
         for i, (up, (rate, size)) in enumerate(zip(self.ups, self.upsampling)):

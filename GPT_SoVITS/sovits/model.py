@@ -30,6 +30,8 @@ from GPT_SoVITS.sovits.layers import fold_weight_norm, length_mask
 from GPT_SoVITS.sovits.quantizer import Quantizer
 from GPT_SoVITS.sovits.style import StyleEncoder
 
+NOISE_SCALE = 0.5
+"""Of the prior's standard deviation, in synthesis."""
 TRAINING_ONLY_PREFIXES = ("enc_q.",)
 """A voice is stored without these parameters."""
 
@@ -145,6 +147,12 @@ class SoVITS(nn.Module):
         fold_weight_norm(self)
         return self
 
+    def halve_generator(self) -> SoVITS:
+        """Convert the weights of a HiFi-GAN to float16, for inference on a GPU."""
+        if isinstance(self.dec, Generator):
+            self.dec.half()
+        return self
+
     def voice_state(self) -> dict[str, Tensor]:
         """Return the weights that a published voice holds."""
         return {name: t for name, t in self.state_dict().items() if not name.startswith(TRAINING_ONLY_PREFIXES)}
@@ -230,7 +238,7 @@ class SoVITS(nn.Module):
         text: Tensor,
         ge: Tensor,
         *,
-        noise_scale: float = 0.5,
+        noise_scale: float = NOISE_SCALE,
         noise: Tensor | SeededNoise | None = None,
     ) -> Tensor:
         """Synthesize one sentence.

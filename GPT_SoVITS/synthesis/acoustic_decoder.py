@@ -113,6 +113,9 @@ class AcousticDecoder(Protocol):
     def token_classifier(self) -> TokenClassifier | None:
         """What tells the phonemes that tokens speak; None for most versions."""
 
+    def use_graphs(self) -> None:
+        """Replay the work on chunks as CUDA graphs where that is possible; on the thread that owns the device."""
+
     def attend(self, tokens: Tensor, phones: Tensor) -> np.ndarray | None:
         """Return the attention (T, S) of tokens (T,) to phonemes (S,); None where a classifier takes its place."""
 

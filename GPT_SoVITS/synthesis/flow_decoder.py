@@ -46,6 +46,9 @@ class FlowDecoder:
 
     token_classifier = None
 
+    def use_graphs(self) -> None:
+        """Do nothing: a step of the sampler has other sizes for every sentence, and large operations."""
+
     @torch.inference_mode()
     def attend(self, tokens: Tensor, phones: Tensor) -> np.ndarray | None:
         """Return the attention (T, S) of tokens (T,) to phonemes (S,)."""

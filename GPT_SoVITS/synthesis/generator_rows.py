@@ -13,6 +13,7 @@ from torch.nn.utils.rnn import pad_sequence
 from GPT_SoVITS.sovits.compiled_generator import CompiledGenerator
 from GPT_SoVITS.sovits.frame_generator import FrameGenerator
 from GPT_SoVITS.sovits.generator import Generator
+from GPT_SoVITS.sovits.graphs.registry import VoiceGraphs
 
 Result = TypeVar("Result")
 
@@ -25,6 +26,8 @@ class GeneratorRow(NamedTuple):
     """(1, C, F)."""
     style: Tensor
     """(1, G, 1)."""
+    graphs: VoiceGraphs | None = None
+    """What replays the generator on a GPU."""
 
 
 GeneratorUse = Coroutine[GeneratorRow, Tensor, Result]
@@ -35,17 +38,20 @@ GeneratorUse = Coroutine[GeneratorRow, Tensor, Result]
 def generate(rows: Sequence[GeneratorRow]) -> list[Tensor]:
     """Run the generator that all rows have on all of them together, and return their waves (N_i,).
 
-    Each row is as it is alone, but for the last digits where they share products.
+    Each row is as it is alone, but for the last digits where they share products. Waves are float32.
     """
     generator, latents = rows[0].generator, [row.latent for row in rows]
+    graphs = rows[0].graphs
+    if graphs is not None and (waves := graphs.generate(latents, [row.style for row in rows])) is not None:
+        return waves
     if len(rows) == 1:
-        return [generator(latents[0], rows[0].style)[0, 0]]
+        return [generator(latents[0], rows[0].style)[0, 0].float()]
     frames = [latent.shape[2] for latent in latents]
     padded = pad_sequence([latent[0].T for latent in latents], batch_first=True).transpose(1, 2)  # (B, C, F)
     lengths = torch.tensor(frames, device=padded.device) if min(frames) < max(frames) else None
-    waves = generator(padded, torch.cat([row.style for row in rows]), lengths)
-    ends = [waves.shape[2] - (max(frames) - count) * generator.hop for count in frames]
-    return [wave[0, :end] for wave, end in zip(waves, ends, strict=True)]
+    batch = generator(padded, torch.cat([row.style for row in rows]), lengths).float()
+    ends = [batch.shape[2] - (max(frames) - count) * generator.hop for count in frames]
+    return [wave[0, :end] for wave, end in zip(batch, ends, strict=True)]
 
 
 def generate_alone(work: GeneratorUse[Result]) -> Result:

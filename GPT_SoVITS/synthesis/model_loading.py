@@ -109,6 +109,8 @@ def load_models(
         recipe, sovits = _build_flow_matching(sovits_file, sovits_path.name, models, device, dtype, store)
     else:
         recipe, sovits = _build_sovits(sovits_file, sovits_path.name, device)
+        if dtype != torch.float32 and device.type == "cuda":
+            sovits.halve_generator()
     del sovits_file
     codebook_size = len(sovits.quantizer.codebook.embed)
     if gpt.config.end_token != codebook_size:
@@ -124,7 +126,9 @@ def load_models(
 def weight_dtype(precision: str, device: torch.device) -> torch.dtype:
     """Return the dtype of the weights of the GPT and of the transformer of v3 and v4.
 
-    All other weights are cheap, and stay float32.
+    Where it is a half precision, the generator of v1 to v2ProPlus is in float16 on a GPU, in which official checkpoints
+    are stored; bfloat16 would round eight times as coarsely. All other weights are cheap, and stay
+    float32.
 
     Raises:
         ModelError: "bad_precision" for a name that is none, or that does not suit the device.

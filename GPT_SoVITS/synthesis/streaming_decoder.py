@@ -12,13 +12,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from GPT_SoVITS.sovits.model import SoVITS, frame_noise
+from GPT_SoVITS.sovits.encoder import attention_path
+from GPT_SoVITS.sovits.flow import IdentityFlow
+from GPT_SoVITS.sovits.graphs.registry import VoiceGraphs
+from GPT_SoVITS.sovits.model import NOISE_SCALE, SoVITS, frame_noise
 from GPT_SoVITS.synthesis import sola
 from GPT_SoVITS.synthesis.acoustic_decoder import AcousticConditions
 from GPT_SoVITS.synthesis.generator_rows import GeneratorRow, GeneratorUse, generate_alone
 from GPT_SoVITS.synthesis.token_chunking import ChunkSettings
 
-NOISE_SCALE = 0.5
 SILENCE_PEAK = 1e-3
 """Peak of a joint below which there is nothing to align."""
 
@@ -48,9 +50,10 @@ class FrameBuffer:
         return self.data[:, :, start - self.start : end - self.start]
 
     def discard(self, end: int) -> None:
-        """Free the memory of the frames before `end`."""
-        if self.data is not None and end > self.start:
-            self.data = self.data[:, :, end - self.start :].clone()
+        """Free the memory of the frames before `end`; if there are no later ones, the next is that."""
+        if end > self.start:
+            if self.data is not None:
+                self.data = self.data[:, :, end - self.start :].clone()
             self.start = end
 
 
@@ -62,10 +65,17 @@ class StreamingDecoder:
     """
 
     @torch.inference_mode()
-    def __init__(self, sovits: SoVITS, conditions: AcousticConditions, settings: ChunkSettings | None = None) -> None:
+    def __init__(
+        self,
+        sovits: SoVITS,
+        conditions: AcousticConditions,
+        settings: ChunkSettings | None = None,
+        graphs: VoiceGraphs | None = None,
+    ) -> None:
+        """Encode the text; `graphs` replays the work on chunks where it can."""
         assert not isinstance(conditions.noise, Tensor), "a stream draws its noise"
         self.seeded_noise = conditions.noise
-        self.sovits = sovits
+        self.sovits, self.graphs = sovits, graphs
         self.style = conditions.style
         self.speed = conditions.speed
         self.settings = settings or ChunkSettings()
@@ -126,11 +136,7 @@ class StreamingDecoder:
         start = 2 * self.discarded_tokens
         self.tokens += tokens
         codes = torch.tensor(self.tokens, device=self.style.device)[None, None]  # (1, 1, T)
-        mask = self.style.new_ones(1, 1, 2 * codes.shape[2])
-        encoder, frames = self.sovits.enc_p, self.sovits.token_vectors(codes)
-        y, alignment = encoder.encode_aligned(  # (1, H, 2T)
-            frames, mask, self.text, self.text_style, begin=self.first_phoneme, whole=final
-        )
+        y, alignment = self._encode_frames(self.sovits.token_vectors(codes), final)  # (1, H, 2T), (1, 2T)
         joint = max(0, old_end - 2 * self.settings.overlap)
         if old_end:
             old, new = self.encoded.read(joint, old_end), y[:, :, joint - start : old_end - start]
@@ -143,6 +149,19 @@ class StreamingDecoder:
             del self.tokens[:surplus]
             self.discarded_tokens += surplus
             self.first_phoneme = int(alignment[0, 2 * surplus])
+
+    def _encode_frames(self, vectors: Tensor, final: bool) -> tuple[Tensor, Tensor]:
+        """Encode the vectors of tokens, (1, D, F) -> (1, H, F) and the phonemes (1, F) that the frames speak."""
+        begin, whole = self.first_phoneme, final
+        if self.graphs is not None:
+            chunk = self.graphs.encode(vectors, self.text, self.text_style)
+            if chunk is not None:
+                lengths, text_lengths = torch.tensor(chunk.attention.shape)[:, None]
+                return chunk.frames, attention_path(
+                    chunk.attention[None], lengths, text_lengths, begin=begin, whole=whole
+                )
+        mask = self.style.new_ones(1, 1, vectors.shape[2])
+        return self.sovits.enc_p.encode_aligned(vectors, mask, self.text, self.text_style, begin=begin, whole=whole)
 
     def _decode(self, final: bool) -> GeneratorUse[Tensor]:
         """Generate samples up to the last encoded frame, hold back the overlap until it is encoded again -> (N,)."""
@@ -173,15 +192,26 @@ class StreamingDecoder:
 
     def _generator_row(self, ready: int) -> tuple[GeneratorRow, int]:
         """Return what the generator reads up to output frame `ready`; so many of its samples were returned before."""
-        sovits, first = self.sovits, self._first_input_frame()
-        y = self._stretched(first, ready)  # (1, H, F)
-        prior = sovits.enc_p.prior(y, y.new_ones(1, 1, y.shape[2]))
-        end, channels = self.noise.end, prior.mean.shape[1]
-        self.noise.write(end, frame_noise(self.seeded_noise, end, ready - end, channels, y.device))
-        z = sovits.sample_latent(prior, self.style, NOISE_SCALE, self.noise.read(first, ready))
-        start = max(0, self.emitted_frames - sovits.dec.reach)
-        row = GeneratorRow(sovits.dec, z[:, :, start - first :], self.style)
-        return row, (self.emitted_frames - start) * sovits.dec.hop
+        generator, first = self.sovits.dec, self._first_input_frame()
+        y, z = self._stretched(first, ready), None  # (1, H, F), (1, C, F)
+        if self.graphs is not None:
+            z = self.graphs.sample_latent(y, self.style, self.seeded_noise, first)
+        if z is None:
+            z = self._sample_latent(y, first, ready)
+        start = max(0, self.emitted_frames - generator.reach)
+        row = GeneratorRow(generator, z[:, :, start - first :], self.style, self.graphs)
+        return row, (self.emitted_frames - start) * generator.hop
+
+    def _sample_latent(self, y: Tensor, first: int, ready: int) -> Tensor:
+        """Sample the latent (1, C, F) of output frames `first` to `ready`, (1, H, F)."""
+        prior = self.sovits.enc_p.prior(y, y.new_ones(1, 1, y.shape[2]))
+        noise = None
+        if not isinstance(self.sovits.flow, IdentityFlow):
+            self.noise.discard(first)  # frames that graphs have decoded left none
+            end, channels = self.noise.end, prior.mean.shape[1]
+            self.noise.write(end, frame_noise(self.seeded_noise, end, ready - end, channels, y.device))
+            noise = self.noise.read(first, ready)
+        return self.sovits.sample_latent(prior, self.style, NOISE_SCALE, noise)
 
     def _stretched(self, first: int, end: int) -> Tensor:
         """Interpolate output frames `first` to `end` between the encoded frames, as the speed asks -> (1, H, F)."""

@@ -21,8 +21,9 @@ from torch.nn.utils.rnn import pad_sequence
 from GPT_SoVITS.sovits.aligned_text import AlignedText
 from GPT_SoVITS.sovits.encoder import stretch
 from GPT_SoVITS.sovits.frame_generator import FrameGenerator
+from GPT_SoVITS.sovits.graphs.registry import VoiceGraphs, voice_graphs
 from GPT_SoVITS.sovits.layers import length_mask
-from GPT_SoVITS.sovits.model import SoVITS, frame_noise
+from GPT_SoVITS.sovits.model import NOISE_SCALE, SoVITS, frame_noise
 from GPT_SoVITS.synthesis.acoustic_decoder import (
     AcousticConditions,
     AcousticStream,
@@ -33,7 +34,7 @@ from GPT_SoVITS.synthesis.acoustic_decoder import (
 )
 from GPT_SoVITS.synthesis.generator_rows import GeneratorRow, GeneratorUse, generate, generate_alone
 from GPT_SoVITS.synthesis.prompt import ReferenceRecording
-from GPT_SoVITS.synthesis.streaming_decoder import NOISE_SCALE, StreamingDecoder
+from GPT_SoVITS.synthesis.streaming_decoder import StreamingDecoder
 from GPT_SoVITS.synthesis.token_chunking import ChunkSettings, TokenChunker
 from GPT_SoVITS.threads import single_thread
 
@@ -49,6 +50,7 @@ class WaveformDecoder:
         self.sample_rate = sample_rate
         self.silence_similarity = silence_similarity
         self.needs_speaker_vector = sovits.speaker_vector
+        self.graphs: VoiceGraphs | None = None
         is_small = isinstance(sovits.dec, FrameGenerator) and sovits.dec.window.device.type == "cpu"
         self.threads: Callable[[], AbstractContextManager[None]] = single_thread if is_small else nullcontext
         """Limits the threads of its operations to what is fastest; how they are rounded depends on it."""
@@ -77,6 +79,10 @@ class WaveformDecoder:
         vectors = self.sovits.token_vectors(tokens[None, None])
         weights = self.sovits.enc_p.attend(vectors, vectors.new_ones(1, 1, vectors.shape[2]), text)
         return None if weights is None else mean_of_frames(weights[0])
+
+    def use_graphs(self) -> None:
+        """Replay the work on chunks as CUDA graphs where they can be captured; on the thread that owns the device."""
+        self.graphs = voice_graphs(self.sovits)
 
     def check_prompt(self, transcript: str, recordings: int) -> None:
         """Accept every prompt: these versions work without a transcript, and average several recordings."""
@@ -164,7 +170,8 @@ class WaveformDecoder:
         if batch_generator is None:
             batch_generator = device.type != "cpu"
         inputs = [
-            GeneratorRow(sovits.dec, latent[i : i + 1, :, :count], styles[i : i + 1]) for i, count in enumerate(frames)
+            GeneratorRow(sovits.dec, latent[i : i + 1, :, :count], styles[i : i + 1], self.graphs)
+            for i, count in enumerate(frames)
         ]
         waves = generate(inputs) if batch_generator else [generate([row])[0] for row in inputs]
         return [
@@ -185,7 +192,7 @@ class _ChunkedSentence:
         self.network = decoder.sovits.dec
         self.threads = decoder.threads
         self.beginning = Lock()
-        self.new_decoder = partial(StreamingDecoder, decoder.sovits, conditions, settings)
+        self.new_decoder = partial(StreamingDecoder, decoder.sovits, conditions, settings, decoder.graphs)
         self.decoder: StreamingDecoder | None = None
         self.chunks: deque[list[int]] = deque()
         """Complete ones that were not decoded; after `finish`, the last one may be empty."""

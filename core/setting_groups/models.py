@@ -42,7 +42,7 @@ class ModelSettings(BaseSettings):
     inference_precision: Literal["auto", "fp32", "fp16", "bf16", "int8"] = "auto"
     """In which voices speak; auto: what suits the device. int8 is for CPUs, fp16 for GPUs; elsewhere they are auto."""
     inference_cuda_graphs: Literal["auto", "off"] = "auto"
-    """Whether GPUs generate tokens by CUDA graphs: auto (where they can be captured) or off."""
+    """Whether GPUs generate tokens and decode chunks by CUDA graphs: auto (where they can be captured) or off."""
     voice_cache_mb: int = Field(0, ge=0)
     """MiB that a synthesizer keeps of voices, prompts and the networks around them; 0: half of what is free."""
     voice_idle_seconds: float = Field(1800.0, ge=0)

@@ -23,10 +23,16 @@ from GPT_SoVITS.gpt.graphs.buckets import REPLAY_STEPS
 from GPT_SoVITS.gpt.graphs.registry import graph_decoder, graph_preparations, release_graph_decoders
 from GPT_SoVITS.gpt.model import Text2Semantic
 from GPT_SoVITS.gpt.sampling import SamplingSettings
+from GPT_SoVITS.graphs.registry import GraphRegistry
 from GPT_SoVITS.noise import SeededNoise
 from GPT_SoVITS.pipeline import ChunkSettings, EncodedPrompt, Pipeline, SynthesisRequest
+from GPT_SoVITS.sovits.graphs import registry as chunk_registry
+from GPT_SoVITS.sovits.graphs.network import WORK
+from GPT_SoVITS.sovits.graphs.registry import voice_graphs
+from GPT_SoVITS.synthesis.acoustic_decoder import AcousticConditions
 from GPT_SoVITS.synthesis.generator_rows import GeneratorRow, generate
 from GPT_SoVITS.synthesis.mel_synthesis import MelPrompt
+from GPT_SoVITS.synthesis.streaming_decoder import StreamingDecoder
 from GPT_SoVITS.vocoders.hifigan import HiFiGAN
 from GPT_SoVITS.vocoders.sizes import VocoderSizes
 
@@ -243,8 +249,51 @@ def test_graphs_wait_for_the_device_at_most_once_in_eight_tokens(recipe):
     assert not mixed, mixed
 
 
+@pytest.mark.parametrize("version", ["v2", "v2Pro"])
+def test_chunks_of_graphs_mix_no_devices_and_wait_for_little_else_than_the_path_and_the_joint(
+    version, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(chunk_registry, "_networks", GraphRegistry(WORK))
+    decoder: Any = load(version, tmp_path, monkeypatch).decoder
+    sovits = decoder.sovits
+    style = torch.randn(1, sovits.config.gin_channels, 1, generator=torch.Generator().manual_seed(2))
+    conditions = AcousticConditions(torch.arange(5, 45), style, SeededNoise(1))
+    tokens = [number * 37 % 1000 for number in range(60)]
+    alone = StreamingDecoder(sovits, conditions)
+    expected = [alone.push(tokens[:20]).numpy(), alone.push(tokens[20:], final=True).numpy()]
+
+    with pretended_cuda(), torch.inference_mode():
+        move(sovits)
+        decoder.use_graphs()
+        stream = StreamingDecoder(sovits, replace(conditions, style=move(style)), graphs=decoder.graphs)
+        waves = [stream.push(tokens[:20])]
+        waits.clear()
+        waves.append(stream.push(tokens[20:], final=True))
+        count = waits.total()
+        samples = [wave.cpu().numpy() for wave in waves]
+        (network,) = chunk_registry._networks.kept.values()
+        assert len(network.voices) == 1
+        del decoder, stream
+        assert voice_graphs(sovits) is not None
+        assert not chunk_registry._networks.kept, "no voice uses it any longer"
+
+    assert not mixed, mixed
+    assert count <= 8, waits
+    for wave, same in zip(samples, expected, strict=True):
+        np.testing.assert_allclose(wave, same, atol=2e-3)
+
+
+def test_nano_is_decoded_without_graphs(tmp_path, monkeypatch):
+    decoder: Any = load("nano", tmp_path, monkeypatch).decoder
+    with pretended_cuda():
+        move(decoder.sovits)
+        decoder.use_graphs()
+
+    assert decoder.graphs is None
+
+
 def test_a_device_without_graphs_generates_without_them_and_says_why_once(monkeypatch, caplog):
-    monkeypatch.setattr(registry, "_failed", {})
+    monkeypatch.setattr(registry._decoders, "_failed", {})
     model = tiny_gpt()
     with pretended_cuda(), torch.inference_mode():
         monkeypatch.setattr(torch.cuda, "is_available", lambda: True)  # this torch can capture nothing
@@ -258,7 +307,7 @@ def test_a_device_without_graphs_generates_without_them_and_says_why_once(monkey
 
 
 def test_graphs_that_lacked_memory_are_tried_again_once_some_was_freed_and_others_are_not(monkeypatch):
-    monkeypatch.setattr(registry, "_failed", {})
+    monkeypatch.setattr(registry._decoders, "_failed", {})
     model = tiny_gpt()
     exhausted = torch.OutOfMemoryError("CUDA out of memory.")
     with pretended_cuda(), torch.inference_mode():

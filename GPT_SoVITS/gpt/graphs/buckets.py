@@ -24,11 +24,3 @@ class GraphBucket:
     length: int
     general: bool = False
     """Whether any sampling rule may be in use; else top_k of at most `PLAIN_TOP_K` and no top_p."""
-
-
-def smallest(buckets: tuple[int, ...], number: int) -> int:
-    """Return the smallest bucket that is not below a number. Raises ValueError if none is."""
-    for bucket in buckets:
-        if bucket >= number:
-            return bucket
-    raise ValueError(f"{number} is beyond the largest bucket, {buckets[-1]}")

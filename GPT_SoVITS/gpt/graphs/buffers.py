@@ -17,6 +17,7 @@ from GPT_SoVITS.gpt.config import MAX_TOKENS
 from GPT_SoVITS.gpt.graphs.buckets import LENGTH_BUCKETS, PLAIN_TOP_K, REPLAY_STEPS
 from GPT_SoVITS.gpt.graphs.weights import StepShape
 from GPT_SoVITS.gpt.row_sampler import SampledRow
+from GPT_SoVITS.graphs.uploads import upload
 from GPT_SoVITS.noise import ROUNDS, SeededNoise, round_keys
 
 END, POSITION, DRAWN, OWNER, ALIVE, LIMIT, MIN_TOKENS, TOP_K, KEEP_ALL = range(9)
@@ -106,15 +107,15 @@ class StepBuffers:
         rank = 0 if settings.top_k is None else min(settings.top_k, self.shape.vocabulary) - 1
         numbers = [filled, prompt, 0, owner, 1, limit, settings.min_tokens, rank, settings.top_k is None]
         keys = [key for pair in round_keys(sampled.noise) for key in pair]
-        self.numbers[row].copy_(self._upload([*numbers, *keys], torch.long), non_blocking=True)
+        self.numbers[row].copy_(upload([*numbers, *keys], torch.long, self.shape.device), non_blocking=True)
         factors = [settings.repetition_penalty, settings.divisor, settings.nucleus]
-        self.factors[row].copy_(self._upload(factors, torch.float32), non_blocking=True)
+        self.factors[row].copy_(upload(factors, torch.float32, self.shape.device), non_blocking=True)
         self.penalties[row].fill_(1.0)
         if sampled.prompt is not None:
             self.penalties[row].index_fill_(0, sampled.prompt, settings.repetition_penalty)
         self.forced[row].fill_(-1)
         if sampled.forced:
-            self.forced[row, : len(sampled.forced)] = self._upload(sampled.forced, torch.long)
+            self.forced[row, : len(sampled.forced)] = upload(sampled.forced, torch.long, self.shape.device)
 
     def end(self, row: int) -> None:
         """Let a row stand still: it writes to its first slot alone, and reads that."""
@@ -164,9 +165,3 @@ class StepBuffers:
         self.logits.copy_(torch.linspace(-3, 3, self.logits.shape[1]).expand_as(self.logits))
         self.penalties.fill_(1.0)
         self.forced.fill_(-1)
-
-    def _upload(self, values: Sequence[float], dtype: torch.dtype) -> Tensor:
-        """Return numbers on the device; where memory can be pinned, without waiting for it."""
-        pinned = self.shape.device.type == "cuda" and torch.cuda.is_available()
-        tensor = torch.tensor(values, dtype=dtype)
-        return (tensor.pin_memory() if pinned else tensor).to(self.shape.device, non_blocking=True)

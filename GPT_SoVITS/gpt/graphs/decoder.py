@@ -23,10 +23,8 @@ from GPT_SoVITS.gpt.graphs.buckets import (
     REPLAY_STEPS,
     ROW_BUCKETS,
     GraphBucket,
-    smallest,
 )
 from GPT_SoVITS.gpt.graphs.buffers import SPARE_TOKENS, StepBuffers
-from GPT_SoVITS.gpt.graphs.replays import Replays
 from GPT_SoVITS.gpt.graphs.steps import DecodingSteps
 from GPT_SoVITS.gpt.graphs.weights import StaticWeights, StepShape, StepWeights, step_shape, step_weights
 from GPT_SoVITS.gpt.model import POSITIONS, Text2Semantic
@@ -34,11 +32,14 @@ from GPT_SoVITS.gpt.packed_weights import Precision, pack_weights
 from GPT_SoVITS.gpt.pointer import Pointers
 from GPT_SoVITS.gpt.row_lanes import GenerationRequest
 from GPT_SoVITS.gpt.sampling import SamplingSettings
+from GPT_SoVITS.graphs.buckets import smallest
+from GPT_SoVITS.graphs.replays import Replays
 from GPT_SoVITS.noise import SeededNoise
 
 MAX_ROWS = ROW_BUCKETS[-1]
 MAX_POSITIONS, MIN_POSITIONS = MAX_ROWS * 512, 2048
 """Slots for keys and values that are allocated at first; more when rows need them."""
+WORK = "tokens are generated"
 SHARE_OF_FREE_MEMORY = 16
 """At first, keys and values take this part of what is free at most."""
 
@@ -87,7 +88,7 @@ class GraphDecoder:
         self.shape = shape
         self.weights = StaticWeights(weights)
         self.buffers = StepBuffers(shape, MAX_ROWS, positions or _first_positions(shape))
-        self.replays = Replays(shape.device)
+        self.replays: Replays[GraphBucket] = Replays(shape.device, WORK)
         self.rows: list[_StaticRow] = []
         self.length = LENGTH_BUCKETS[0]
         """Slots of each row as they are laid out now."""
@@ -160,6 +161,11 @@ class GraphDecoder:
         for number in reversed(range(len(self.rows))):
             if self.rows[number].owner() is None:
                 self._remove(number)
+
+    def is_in_use(self) -> bool:
+        """Return whether there are rows."""
+        self.drop_orphans()
+        return bool(self.rows)
 
     def missing_buckets(self) -> list[GraphBucket]:
         """Return what a warm-up captures and was not captured yet."""

@@ -9,17 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from GPT_SoVITS.errors import is_out_of_memory
 from GPT_SoVITS.gpt.graphs.buckets import GraphBucket
-from GPT_SoVITS.gpt.graphs.decoder import GraphDecoder, new_graph_decoder
-from GPT_SoVITS.gpt.graphs.replays import warn_of_failure
+from GPT_SoVITS.gpt.graphs.decoder import WORK, GraphDecoder, new_graph_decoder
 from GPT_SoVITS.gpt.graphs.weights import StepShape, step_shape, step_weights
 from GPT_SoVITS.gpt.model import Text2Semantic
 from GPT_SoVITS.gpt.packed_weights import Precision, pack_weights
+from GPT_SoVITS.graphs.registry import GraphRegistry
 
-_decoders: dict[StepShape, GraphDecoder] = {}
-_failed: dict[StepShape, bool] = {}
-"""Shapes that do without graphs, and whether only memory was missing."""
+_decoders: GraphRegistry[StepShape, GraphDecoder] = GraphRegistry(WORK)
 
 
 def graph_decoder(model: Text2Semantic, precision: Precision = "auto") -> GraphDecoder | None:
@@ -27,17 +24,7 @@ def graph_decoder(model: Text2Semantic, precision: Precision = "auto") -> GraphD
     if model.device.type != "cuda":
         return None
     shape = step_shape(model, pack_weights(model, precision).dtype)
-    _drop_failed()
-    if shape in _failed:
-        return None
-    if shape not in _decoders:
-        try:
-            _decoders[shape] = new_graph_decoder(model, precision)
-        except Exception as error:
-            _failed[shape] = is_out_of_memory(error)
-            warn_of_failure(error)
-            return None
-    return _decoders[shape]
+    return _decoders.get(shape, partial(new_graph_decoder, model, precision))
 
 
 def graph_preparations(model: Text2Semantic, precision: Precision = "auto") -> list[Callable[[], None]]:
@@ -45,7 +32,7 @@ def graph_preparations(model: Text2Semantic, precision: Precision = "auto") -> l
 
     Where memory did not suffice for an earlier voice, it may for this one.
     """
-    _forget_lack_of_memory()
+    _decoders.forget_lack_of_memory()
     decoder = graph_decoder(model, precision)
     if decoder is None:
         return []
@@ -54,12 +41,8 @@ def graph_preparations(model: Text2Semantic, precision: Precision = "auto") -> l
 
 def release_graph_decoders() -> None:
     """Forget the graph decoders without rows, with their memory; where it did not suffice, it may now."""
-    _forget_lack_of_memory()
-    for shape, decoder in list(_decoders.items()):
-        decoder.drop_orphans()
-        if not decoder.rows:
-            decoder.replays.clear()
-            del _decoders[shape]
+    _decoders.forget_lack_of_memory()
+    _decoders.release_unused()
 
 
 def _prepare(decoder: GraphDecoder, bucket: GraphBucket, model: Text2Semantic) -> None:
@@ -67,18 +50,3 @@ def _prepare(decoder: GraphDecoder, bucket: GraphBucket, model: Text2Semantic) -
         decoder.prepare(bucket, step_weights(model, decoder.shape.dtype))
     except Exception as error:
         decoder.replays.fail(error)
-
-
-def _drop_failed() -> None:
-    """Forget the decoders whose graphs could not be captured, but not that they could not."""
-    for shape, decoder in list(_decoders.items()):
-        if decoder.replays.has_failed:
-            _failed[shape] = decoder.replays.lacked_memory
-            del _decoders[shape]
-
-
-def _forget_lack_of_memory() -> None:
-    """Let graphs be tried again where only memory was missing."""
-    _drop_failed()
-    for shape in [shape for shape, lacked_memory in _failed.items() if lacked_memory]:
-        del _failed[shape]

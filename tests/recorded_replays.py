@@ -1,23 +1,21 @@
 """CUDA graphs on a CPU: operations are recorded with their tensors, and a replay repeats them on the same memory.
 
 So it depends on nothing but the contents of memory, as a graph does: what the host decided between two operations, or
-an address that changed since, would show as other tokens.
+an address that changed since, would show as other results.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from collections.abc import Hashable
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_flatten
 
-from GPT_SoVITS.gpt.graphs.buckets import GraphBucket
-from GPT_SoVITS.gpt.graphs.decoder import GraphDecoder
-from GPT_SoVITS.gpt.graphs.replays import Replays
-from GPT_SoVITS.gpt.graphs.steps import DecodingSteps
+from GPT_SoVITS.graphs.replays import Replays, StaticWork
 
 FORBIDDEN = (
     *("_local_scalar_dense", "is_nonzero", "equal", "nonzero", "masked_select", "unique", "_unique2", "bincount"),
@@ -104,46 +102,66 @@ class Recorder(TorchDispatchMode):
                     old.copy_(new)
 
 
-class RecordedReplays(Replays):
-    """Records each bucket's steps once and repeats them from then on."""
+class RecordedReplays(Replays[Any]):
+    """Records the work of each bucket once and repeats it from then on."""
 
-    def __init__(self) -> None:
-        super().__init__(torch.device("cpu"))
-        self.recordings: dict[GraphBucket, Recorder] = {}
-        self.replayed: Counter[GraphBucket] = Counter()
+    def __init__(self, graph_bytes: int = 0) -> None:
+        """Pretend that each graph takes so much of the pool."""
+        super().__init__(torch.device("cpu"), "work is done")
+        self.captures = True
+        self.recordings: dict[Hashable, Recorder] = {}
+        self.replayed: Counter[Hashable] = Counter()
+        self.graph_bytes = graph_bytes
+
+    def __contains__(self, bucket: Hashable) -> bool:
+        return bucket in self.recordings
+
+    @property
+    def pool_bytes(self) -> int:
+        return self.graph_bytes * len(self.recordings)
 
     def clear(self) -> None:
         self.recordings.clear()
 
-    def run(self, steps: DecodingSteps) -> None:
-        recording = self.recordings.get(steps.bucket)
+    def run(self, work: StaticWork[Any]) -> None:
+        recording = self.recordings.get(work.bucket)
         if recording is not None:
-            recording.replay()
-            self.replayed[steps.bucket] += 1
+            with _disable_current_modes():  # one launch, whatever it consists of
+                recording.replay()
+            self.replayed[work.bucket] += 1
             return
         recording = Recorder()
         with recording:
-            steps.run()
-        self.recordings[steps.bucket] = recording
+            work.run()
+        self.recordings[work.bucket] = recording
 
 
-def record(decoder: GraphDecoder) -> RecordedReplays:
-    """Let a decoder record its steps and replay them; return what does that."""
-    replays = decoder.replays = RecordedReplays()
+class UsesReplays(Protocol):
+    """What runs work in graphs."""
+
+    replays: Replays[Any]
+
+
+def record(memory: UsesReplays) -> RecordedReplays:
+    """Let work be recorded and replayed; return what does that."""
+    replays = memory.replays = RecordedReplays()
     return replays
 
 
-class TracedReplays(Replays):
-    """Runs steps by themselves each time, and keeps the signatures of the last runs of each bucket."""
+class TracedReplays(Replays[Any]):
+    """Runs work by itself each time, and keeps the signatures of the runs of each bucket."""
 
     def __init__(self) -> None:
-        super().__init__(torch.device("cpu"))
-        self.signatures: dict[GraphBucket, list[list[str]]] = {}
+        super().__init__(torch.device("cpu"), "work is done")
+        self.signatures: dict[Hashable, list[list[str]]] = {}
         self.launches: Counter[str] = Counter()
 
-    def run(self, steps: DecodingSteps) -> None:
+    def __contains__(self, bucket: Hashable) -> bool:
+        return True
+
+    def run(self, work: StaticWork[Any]) -> None:
         recorder = Recorder()
         with recorder:
-            steps.run()
-        self.signatures.setdefault(steps.bucket, []).append(recorder.signature())
+            work.run()
+        self.signatures.setdefault(work.bucket, []).append(recorder.signature())
         self.launches = recorder.launches
