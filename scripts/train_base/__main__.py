@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -223,8 +224,6 @@ def _spoken(work: Path) -> list[Clip]:
 
 def ship(options: argparse.Namespace) -> None:
     """Write the base's two files where the product looks for them."""
-    import subprocess
-
     from scripts.train_base.acoustic import Set
     from scripts.train_base.align import read
     from scripts.train_base.count import count
@@ -232,8 +231,12 @@ def ship(options: argparse.Namespace) -> None:
 
     work = options.work
     counts = count(Set(_spoken(work), _tokens(work)), read(work / "align.npz"), phones=732, tokens=1025)
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True, cwd=REPOSITORY)
-    write(work, counts, commit=commit.stdout.strip())
+    write(work, counts, commit=_commit())
+
+
+def _commit() -> str:
+    command = ["git", "rev-parse", "HEAD"]
+    return subprocess.run(command, capture_output=True, text=True, check=True, cwd=REPOSITORY).stdout.strip()
 
 
 def _tokens(work: Path) -> dict[str, Tensor]:
@@ -247,13 +250,10 @@ def measure(options: argparse.Namespace) -> None:
     """Measure the shipped base: every kind of speaker says 20 sentences."""
     import torch
 
-    from GPT_SoVITS.checkpoints.catalog import BASE_FOLDER
     from scripts.train_base.measure import measure as judge
 
     torch.set_num_threads(options.threads)
-    judge(
-        options.work, (BASE_FOLDER / "gpt.safetensors", BASE_FOLDER / "sovits.safetensors"), count=options.steps or 20
-    )
+    judge(options.work, count=options.steps or 20, commit=_commit())
 
 
 def confusions(options: argparse.Namespace) -> None:

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +15,7 @@ import numpy as np
 from torch import Tensor
 
 from GPT_SoVITS.audio import resample
+from GPT_SoVITS.checkpoints.catalog import BASE_FOLDER
 from GPT_SoVITS.dataset.transcribe import Transcriber
 from GPT_SoVITS.dataset.word_errors import error_rate
 from GPT_SoVITS.evaluation.evaluator import SAMPLE_RATE, Evaluator
@@ -95,9 +97,10 @@ class Judges:
         return syllables(self.listener, self.content.encode(samples), pitch(samples, SAMPLE_RATE, HOP), phones)
 
 
-def measure(work: Path, pair: tuple[Path, Path], *, count: int) -> Path:
-    """Measure a GPT and a SoVITS with `count` sentences a speaker; `<work>/measures.json` grows with each speaker."""
-    out = work / "measures.json"
+def measure(work: Path, *, count: int, commit: str) -> Path:
+    """Measure the shipped base with `count` sentences a speaker; `measures.json` beside it grows with each speaker."""
+    out = BASE_FOLDER / "measures.json"
+    pair = BASE_FOLDER / "gpt.safetensors", BASE_FOLDER / "sovits.safetensors"
     judges, helpers = Judges(work), HelperNetworks(work / "models", device="cpu")
     pipeline = Pipeline.load(*pair, models=work / "models", device="cpu", helpers=helpers)
     rows: list[dict[str, object]] = []
@@ -107,8 +110,14 @@ def measure(work: Path, pair: tuple[Path, Path], *, count: int) -> Path:
         logger.info(
             " ".join(f"{name} {value:.3f}" if isinstance(value, float) else str(value) for name, value in row.items())
         )
-        document = {"teacher_wrong_tones": judges.teacher_wrong_tones, "sentences": count, "speakers": rows}
-        out.write_text(json.dumps(document, indent=2), encoding="utf-8")
+        document = {
+            "commit": commit,
+            "date": datetime.now(UTC).date().isoformat(),
+            "sentences": count,
+            "teacher_wrong_tones": judges.teacher_wrong_tones,
+            "speakers": rows,
+        }
+        out.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     return out
 
 
