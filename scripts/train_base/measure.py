@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from torch import Tensor
 
-from GPT_SoVITS.audio import resample
+from GPT_SoVITS.audio import read_resampled, resample
 from GPT_SoVITS.checkpoints.catalog import BASE_FOLDER
 from GPT_SoVITS.dataset.transcribe import Transcriber
 from GPT_SoVITS.dataset.word_errors import error_rate
@@ -29,7 +28,7 @@ from scripts.train_base.clips import load_clips
 from scripts.train_base.data import EVALUATION, speak
 from scripts.train_base.sources import second_recognizer, teacher_python, teacher_voices
 from scripts.train_base.teacher_text import spoken_words
-from scripts.train_base.tones import load_listener, syllables, train_classifier, wrong_share
+from scripts.train_base.tones import Syllables, load_listener, syllables, train_classifier, wrong_share
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +43,8 @@ PROMPTS: Final = {
     "zh": "下班以后我常常去楼下的小店买一点水果，老板总是笑着跟我打招呼。",
 }
 """What the unseen voices recorded."""
+REFERENCE: Final = "zf_xiaoyi"
+"""The teacher's voice whose tones the base's are compared with."""
 SEED: Final = 1234
 HOP: Final = 320
 
@@ -72,7 +73,7 @@ class SpeakerMeasures:
     error_second: float | None
     """By another recognizer, of English alone."""
     wrong_tones: float | None
-    """Share of the syllables of Mandarin."""
+    """Share of the syllables of Mandarin, of those whose tone is clear when the teacher says them."""
     similarity: float
     dnsmos: float
     rtf: float
@@ -88,10 +89,17 @@ class Judges:
         self.content = ContentEncoder(models, threads=1)
         self.listener = load_listener(work / "align.pt")
         clips = [clip for clip in load_clips(work / "features" / "teacher-speech") if clip.language == "zh"]
-        self.tones, self.teacher_wrong_tones = train_classifier(self.listener, clips)
+        self.tones, self.unclear_tones = train_classifier(
+            [syllables(self.listener, clip.content, clip.f0, clip.phones) for clip in clips]
+        )
+        files = speak_sentences(work, work / "references", "zh", REFERENCE, held_out_sentences("zh"))
+        self.references = {
+            text: self.syllables(read_resampled(file, SAMPLE_RATE), text) for text, file in files.items()
+        }
+        """The teacher's own reading of each sentence of Mandarin."""
 
-    def contours(self, samples: np.ndarray, text: str) -> tuple[Tensor, Tensor]:
-        """Return what `syllables` says of Mandarin speech, (N,) at 16 kHz."""
+    def syllables(self, samples: np.ndarray, text: str) -> Syllables:
+        """Find the syllables of Mandarin speech, (N,) at 16 kHz."""
         samples = samples[: len(samples) // (2 * HOP) * 2 * HOP]
         phones = np.array(phonemize(text, "zh", version="nano").ids, np.int16)
         return syllables(self.listener, self.content.encode(samples), pitch(samples, SAMPLE_RATE, HOP), phones)
@@ -114,7 +122,7 @@ def measure(work: Path, *, count: int, commit: str) -> Path:
             "commit": commit,
             "date": datetime.now(UTC).date().isoformat(),
             "sentences": count,
-            "teacher_wrong_tones": judges.teacher_wrong_tones,
+            "unclear_tones": judges.unclear_tones,
             "speakers": rows,
         }
         out.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
@@ -128,7 +136,7 @@ def measure_speaker(
     evaluator = Evaluator(work / "models", speaker.audio, threads=1)
     prompt = pipeline.prepare_prompt(speaker.audio, speaker.text, speaker.language)
     scores: list[dict[str, float]] = []
-    contours: list[tuple[Tensor, Tensor]] = []
+    spoken: list[Syllables] = []
     for number, text in enumerate(sentences):
         began = time.perf_counter()
         speech = pipeline.speak(text, speaker.language, prompt, seed=SEED + number)
@@ -139,19 +147,20 @@ def measure_speaker(
         if speaker.language == "en":
             score["second"] = error_rate(text, judges.second.transcribe(samples, "en").text, "en")
         else:
-            contours.append(judges.contours(samples, text))
+            spoken.append(judges.syllables(samples, text))
         scores.append(score)
 
     def mean(name: str) -> float:
         return float(np.nanmean([score[name] for score in scores]))
 
+    references = [judges.references[text] for text in sentences] if spoken else []
     return SpeakerMeasures(
         name=speaker.name,
         kind=speaker.kind,
         language=speaker.language,
         error=mean("error"),
         error_second=mean("second") if speaker.language == "en" else None,
-        wrong_tones=wrong_share(judges.tones, contours) if contours else None,
+        wrong_tones=wrong_share(judges.tones, spoken, references) if spoken else None,
         similarity=mean("similarity"),
         dnsmos=mean("dnsmos"),
         rtf=mean("rtf"),
@@ -173,23 +182,26 @@ def bundled_prompts() -> Iterator[SpeakerPrompt]:
 
 def unseen_prompts(work: Path) -> Iterator[SpeakerPrompt]:
     """Yield the unseen voices, whose recordings are made where they are missing."""
-    folder = work / "unseen"
-    folder.mkdir(exist_ok=True)
-    prompts = [
-        SpeakerPrompt(name, "unseen", language, folder / f"{language}-{name}.wav", PROMPTS[language])
-        for language, names in UNSEEN.items()
-        for name in names
-    ]
+    for language, names in UNSEEN.items():
+        for name in names:
+            [(text, file)] = speak_sentences(work, work / "unseen" / name, language, name, [PROMPTS[language]]).items()
+            yield SpeakerPrompt(name, "unseen", language, file, text)
+
+
+def speak_sentences(work: Path, folder: Path, language: str, voice: str, sentences: Sequence[str]) -> dict[str, Path]:
+    """Have a voice of the teacher speak sentences, unless it has; return the file of each."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {text: folder / f"{language}{number:03d}.wav" for number, text in enumerate(sentences)}
     jobs = [
         {
-            "file": str(prompt.audio),
-            "language": prompt.language,
-            "words": spoken_words(prompt.text, prompt.language),
-            "voices": {prompt.name: 1.0},
+            "file": str(file),
+            "language": language,
+            "words": spoken_words(text, language),
+            "voices": {voice: 1.0},
             "speed": 1.0,
         }
-        for prompt in prompts
+        for text, file in files.items()
     ]
     program = Path(__file__).parent / "speak_kokoro.py"
     speak(folder, jobs, [teacher_python(work), program, work, teacher_voices(work)])
-    yield from prompts
+    return files
