@@ -107,8 +107,8 @@ class Replays(Generic[Bucket]):
         """What the pool takes of the device's memory; more than a graph takes, since all use it in turn."""
         if not self._graphs:
             return 0
-        segments = torch.cuda.memory_snapshot()
-        return sum(segment["total_size"] for segment in segments if segment.get("segment_pool_id") == self._pool)
+        segments = torch.cuda.memory_snapshot(self._pool, include_traces=False)
+        return sum(segment["total_size"] for segment in segments)
 
     def clear(self) -> None:
         """Forget all graphs, once none of them runs any longer, with the memory of their pool."""

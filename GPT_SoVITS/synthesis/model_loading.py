@@ -127,8 +127,7 @@ def weight_dtype(precision: str, device: torch.device) -> torch.dtype:
     """Return the dtype of the weights of the GPT and of the transformer of v3 and v4.
 
     Where it is a half precision, the generator of v1 to v2ProPlus is in float16 on a GPU, in which official checkpoints
-    are stored; bfloat16 would round eight times as coarsely. All other weights are cheap, and stay
-    float32.
+    are stored; bfloat16 would round eight times as coarsely. All other weights are cheap, and stay float32.
 
     Raises:
         ModelError: "bad_precision" for a name that is none, or that does not suit the device.

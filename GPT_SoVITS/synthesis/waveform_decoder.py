@@ -19,7 +19,8 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from GPT_SoVITS.sovits.aligned_text import AlignedText
-from GPT_SoVITS.sovits.encoder import stretch
+from GPT_SoVITS.sovits.encoder import Prior, stretch
+from GPT_SoVITS.sovits.flow import IdentityFlow
 from GPT_SoVITS.sovits.frame_generator import FrameGenerator
 from GPT_SoVITS.sovits.graphs.registry import VoiceGraphs, voice_graphs
 from GPT_SoVITS.sovits.layers import length_mask
@@ -158,14 +159,8 @@ class WaveformDecoder:
         ]
         encoded = pad_sequence(rows, batch_first=True).transpose(1, 2)  # (B, H, F)
         prior = sovits.enc_p.prior(encoded, length_mask(torch.tensor(frames, device=device), max(frames)))
-        noises = [
-            row.noise
-            if isinstance(row.noise, Tensor)
-            else frame_noise(row.noise, 0, count, prior.mean.shape[1], prior.mean.device)
-            for row, count in zip(conditions, frames)
-        ]
-        noise = pad_sequence([row.to(prior.mean)[0].T for row in noises], batch_first=True)  # (B, F, C)
-        latent = sovits.sample_latent(prior, styles, NOISE_SCALE, noise.transpose(1, 2))  # (B, C, F)
+        noise = None if isinstance(sovits.flow, IdentityFlow) else _noise_of(conditions, frames, prior)
+        latent = sovits.sample_latent(prior, styles, NOISE_SCALE, noise)  # (B, C, F)
 
         if batch_generator is None:
             batch_generator = device.type != "cpu"
@@ -254,3 +249,14 @@ class _Sentence:
         self.ready = False
         tokens = torch.tensor(self.tokens, dtype=torch.long, device=self.conditions.style.device)
         return self.decoder.decode_aligned([tokens], [self.conditions])[0]
+
+
+def _noise_of(conditions: Sequence[AcousticConditions], frames: Sequence[int], prior: Prior) -> Tensor:
+    """Return the noise (B, C, F) of sentences of so many frames."""
+    noises = [
+        row.noise
+        if isinstance(row.noise, Tensor)
+        else frame_noise(row.noise, 0, count, prior.mean.shape[1], prior.mean.device)
+        for row, count in zip(conditions, frames, strict=True)
+    ]
+    return pad_sequence([row.to(prior.mean)[0].T for row in noises], batch_first=True).transpose(1, 2)

@@ -84,15 +84,22 @@ def release_networks() -> None:
 
 
 def _capture(network: GraphNetwork, bucket: PassBucket) -> None:
-    """Capture a bucket, and forget what that leaves no room for: other networks, or else the bucket itself."""
-    network.capture(bucket)
+    try:
+        network.capture(bucket)
+        _make_room(network, bucket)
+    except Exception as error:
+        network.replays.fail(error)
+
+
+def _make_room(network: GraphNetwork, bucket: PassBucket) -> None:
+    """Forget what the newest graph of a network leaves no room for: other networks, or else that bucket itself."""
     others = [shape for shape, other in _networks.kept.items() if other is not network]
+    has_forgotten = False
     while sum(kept.memory_bytes for kept in _networks.kept.values()) > network.max_bytes:
+        has_forgotten = True
         if not others:
             network.give_up(bucket)
             break
         _networks.do_without(others.pop(0))
-    else:
-        return
-    if torch.cuda.is_available():
+    if has_forgotten and torch.cuda.is_available():
         torch.cuda.empty_cache()
