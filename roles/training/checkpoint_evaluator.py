@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +10,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, cast
 
-import orjson
 from typing_extensions import TypedDict
 
 from common import storage_keys
@@ -31,7 +29,7 @@ from roles.training.evaluation import (
     record_sample,
     sentence_message,
 )
-from roles.training.evaluation_results import EvaluationResults
+from roles.training.evaluation_results import EvaluationBasis, EvaluationResults
 from roles.training.program import POLL_SECONDS, EvaluationEvent, PreviewEvent, VoiceEvent
 
 logger = logging.getLogger(__name__)
@@ -202,11 +200,9 @@ class CheckpointEvaluator:
         checkpoints = -(-int(run.config["total_epoch"]) // int(run.config["save_every_epoch"]))
         count = max(1, min(sentences, MAX_SENTENCES // checkpoints))
         spoken: SpokenSentences = {"prompt": own_prompt(run), "count": count}
-        # Keys and names, which are the same on a host with other folders.
-        basis = orjson.dumps([run.outputs["asr"]["prompt"], count, name], option=orjson.OPT_SORT_KEYS)
+        basis: EvaluationBasis = {"prompt": run.outputs["asr"]["prompt"], "sentences": count, "partner": name}
         (self._folder / SAMPLES).mkdir(exist_ok=True)
-        results = EvaluationResults(self._folder, hashlib.sha256(basis).hexdigest())
-        return EvaluationSetup(spoken, partner, name, results)
+        return EvaluationSetup(spoken, partner, name, EvaluationResults(self._folder, basis))
 
     def _voice(self, name: str, weights: Path, epoch: int, *, preview: bool = False) -> VoiceToEvaluate:
         assert self._setup is not None
@@ -293,7 +289,7 @@ class CheckpointEvaluator:
         if record_sample(self._run, voice, sentence["text"], sentence["seconds"]):
             spoken = {"sample": self._sample_key(row["epoch"]), "text": sentence["text"]}
             preview = cast(PreviewOutput, {**row, **mean, **spoken})
-        self._setup.results.add(row, {"language": event["language"], "mean": mean, "preview": preview})
+        self._setup.results.add({"row": row, "language": event["language"], "mean": mean, "preview": preview})
         if preview is not None:
             self._publish(preview)
 

@@ -9,15 +9,25 @@ import orjson
 from typing_extensions import TypedDict
 
 from common.files import write_atomically
-from core.stages.outputs import PreviewOutput
+from core.stages.outputs import PreviewOutput, PromptOutput
 from roles.training.checkpoints import CheckpointRow, Measures
 
 FILE: Final = "evaluated.json"
 
 
+class EvaluationBasis(TypedDict):
+    """What results depend on beside the checkpoints; the same on a host with other folders."""
+
+    prompt: PromptOutput
+    sentences: int
+    partner: str
+    """Name of the other model."""
+
+
 class EvaluatedCheckpoint(TypedDict):
     """What was measured of a checkpoint."""
 
+    row: CheckpointRow
     language: str
     mean: Measures
     preview: PreviewOutput | None
@@ -27,7 +37,7 @@ class EvaluatedCheckpoint(TypedDict):
 class _Content(TypedDict):
     """Content of the file."""
 
-    basis: str
+    basis: EvaluationBasis
     before: PreviewOutput | None
     evaluated: dict[str, EvaluatedCheckpoint]
     waiting: list[CheckpointRow]
@@ -36,14 +46,21 @@ class _Content(TypedDict):
 class EvaluationResults:
     """The results in a training's folder; each change is written at once."""
 
-    def __init__(self, folder: Path, basis: str) -> None:
-        """Read what an earlier run kept, unless that has another `basis`: what the checkpoints speak, and with what."""
+    def __init__(self, folder: Path, basis: EvaluationBasis) -> None:
+        """Read what an earlier run kept; checkpoints that were judged on another basis wait to be judged again."""
         self._file = folder / FILE
         self._content: _Content = {"basis": basis, "before": None, "evaluated": {}, "waiting": []}
-        if self._file.exists():
-            content: _Content = orjson.loads(self._file.read_bytes())
-            if content["basis"] == basis:
-                self._content = content
+        if not self._file.exists():
+            return
+        kept: _Content = orjson.loads(self._file.read_bytes())
+        self._content["waiting"] = kept["waiting"]
+        if kept["basis"]["prompt"] == basis["prompt"]:  # the base speaks with nothing else
+            self._content["before"] = kept["before"]
+        if kept["basis"] == basis:
+            self._content["evaluated"] = kept["evaluated"]
+        else:
+            judged = [checkpoint["row"] for checkpoint in kept["evaluated"].values()]
+            self._content["waiting"] = [*judged, *kept["waiting"]]
 
     @property
     def before(self) -> PreviewOutput | None:
@@ -76,8 +93,9 @@ class EvaluationResults:
         self._content["waiting"].append(row)
         self._write()
 
-    def add(self, row: CheckpointRow, evaluated: EvaluatedCheckpoint) -> None:
+    def add(self, evaluated: EvaluatedCheckpoint) -> None:
         """Keep what was measured of a checkpoint."""
+        row = evaluated["row"]
         self._content["evaluated"][row["checkpoint_id"]] = evaluated
         others = (other for other in self._content["waiting"] if other["checkpoint_id"] != row["checkpoint_id"])
         self._content["waiting"] = list(others)

@@ -107,7 +107,8 @@ def test_the_voice_could_be_heard_before_and_during_its_training(voice: dict[str
     for stage, epochs in (("sovits_train", [0, 1, 2]), ("gpt_train", [1, 2])):
         previews = client.get(f"{path}/{stage}").json()["previews"]
         assert [preview["epoch"] for preview in previews] == epochs
-        assert [data["epoch"] for data in voice["previews"] if data["stage"] == stage] == epochs, "each once, in order"
+        spoken = [data["epoch"] for data in voice["previews"] if data["stage"] == stage]
+        assert list(dict.fromkeys(spoken)) == epochs, "in order; one judged before the kill may be judged again"
 
 
 def test_speech_goes_on_when_its_synthesizer_is_killed(

@@ -184,13 +184,31 @@ def away(key: str) -> Path:
     raise StorageUnavailable(f"{key} cannot be read.")
 
 
-def test_what_was_judged_with_another_prompt_is_judged_again(run, folder, recorder):
-    judged(run, folder, SCRIPT)
+def test_what_was_judged_with_another_model_is_judged_again_and_the_base_does_not_speak_again(tmp_path, monkeypatch):
+    run = evaluated_run(tmp_path, monkeypatch, "sovits_train")
+    recorder, folder = PreviewRecorder(run), run.folder / "sovits_1"
+    write_script(folder, SCRIPT)
+    with evaluator_of(run, folder, kind="sovits", spare_threads=1) as evaluator:
+        evaluator.begin(Path("base.pth"))
+        evaluator.submit(checkpoint(4))
+        until_heard(evaluator, recorder, [0, 4])
+    run.outputs["gpt_train"] |= {"model_path": "checkpoints/ckpt-2.safetensors", "checkpoint_id": "ckpt-2"}
+
+    rows = [checkpoint(4), checkpoint(8)]
+    with evaluator_of(run, folder, kind="sovits", spare_threads=1) as evaluator:
+        evaluator.begin(Path("base.pth"))
+        evaluator.submit(rows[1])
+        report = evaluator.finish(rows, lambda fraction, message: None)
+
+    assert report["gpt_model"] == "ckpt-2"
+    assert [(voice["name"], Path(voice["gpt"]).stem) for voice in asked_voices(folder)] == [
+        ("the base", "ckpt-g"), ("epoch 4", "ckpt-g"), ("epoch 4", "ckpt-2"), ("epoch 8", "ckpt-2"),
+    ]  # fmt: skip
+    assert recorder.epochs == [0, 4, 8]
     run.outputs["asr"]["prompt"]["text"] = "Good evening."
-
-    judged(run, folder, SCRIPT)
-
-    assert [voice["name"] for voice in asked_voices(folder)] == ["epoch 4", "epoch 8"] * 2
+    with evaluator_of(run, folder, kind="sovits") as evaluator:
+        evaluator.begin(Path("base.pth"))
+    assert asked_voices(folder)[-1]["name"] == "the base", "it speaks with the prompt"
 
 
 def test_a_training_that_begins_anew_forgets_what_was_judged(run, folder, recorder):
