@@ -102,10 +102,14 @@ def test_every_saved_epoch_can_be_heard_and_has_its_numbers(trained: Page) -> No
     training = trained.get_by_role("region", name="SoVITS training", exact=True)
     expect(training.get_by_role("img", name=re.compile("Losses by step"))).to_be_visible()
     rows = training.locator("table.list tbody tr")
-    expect(rows).to_have_count(2)
+    expect(rows).to_have_count(3)
     expect(training.get_by_text("best", exact=True)).to_have_count(1)
+    before = rows.nth(0)
+    expect(before.locator("td").first).to_have_text("before the training")
+    before.get_by_role("button", name="Play: sample before the training").click()
+    expect(before.get_by_role("slider")).to_be_visible()
     for number in (1, 2):
-        row = rows.nth(number - 1)
+        row = rows.nth(number)
         row.get_by_role("button", name=f"Play: sample of epoch {number}").click()
         expect(row.get_by_role("slider")).to_be_visible()
         expect(row.locator("td").nth(5)).to_have_text(re.compile(r"^\d\.\d{3}$"))  # similarity
