@@ -260,10 +260,15 @@ def confusions(options: argparse.Namespace) -> None:
     """As which phonemes the shipped base's clean speech is heard, for the verifier of speech."""
     from GPT_SoVITS.synthesis.verification.confusions import COUNTS
     from scripts.train_base.confusions import count_confusions
+    from scripts.train_base.mandarin_sentences import mandarin_examples, mandarin_utterances
     from scripts.train_base.sentences import examples, utterances
-    from scripts.train_base.sources import WORDNET, unpack
+    from scripts.train_base.sources import WORDNET, mandarin_texts, unpack
 
-    texts = utterances(examples(unpack(WORDNET, options.work)), seed=77, leave_out=set())
+    mandarin = mandarin_examples(mandarin_texts(options.work))
+    texts = {
+        "en": utterances(examples(unpack(WORDNET, options.work)), seed=77, leave_out=set()),
+        "zh": mandarin_utterances(mandarin, seed=77, leave_out=set()),
+    }
     count_confusions(texts, COUNTS)
 
 

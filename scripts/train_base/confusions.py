@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,21 +16,22 @@ from GPT_SoVITS.synthesis.verification.alignment import MonotonicAlignment, Toke
 from GPT_SoVITS.synthesis.verification.confusions import PAUSE
 from GPT_SoVITS.text.symbols import PUNCTUATION, symbols
 
-SENTENCES = (500, 1700)
-"""Of the utterances: the limits of the verifier were chosen on those before."""
+SENTENCES = {"en": (500, 1700), "zh": (0, 800)}
+"""Of the utterances of a language: the limits of the verifier were chosen on the English ones before."""
 
 
-def count_confusions(utterances: list[str], destination: Path) -> None:
-    """Speak utterances, and write how many tokens of each phoneme are heard as which one."""
+def count_confusions(utterances: Mapping[str, Sequence[str]], destination: Path) -> None:
+    """Speak utterances by language, and write how many tokens of each phoneme are heard as which one."""
     pipeline = Pipeline.load(BASE / "gpt.safetensors", BASE / "sovits.safetensors")
     prompt = neutral_prompt(pipeline)
     names = np.array([PAUSE if name in PUNCTUATION else name for name in symbols("v2")])
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     classify = pipeline.decoder.token_classifier
     assert classify is not None
-    for first in range(*SENTENCES, BATCH_SIZE):
-        texts = utterances[first : min(first + BATCH_SIZE, SENTENCES[1])]
-        requests = [SynthesisRequest(text, "en", prompt, first + index) for index, text in enumerate(texts)]
+    batches = [(language, first) for language, span in SENTENCES.items() for first in range(*span, BATCH_SIZE)]
+    for language, first in batches:
+        texts = utterances[language][first : min(first + BATCH_SIZE, SENTENCES[language][1])]
+        requests = [SynthesisRequest(text, language, prompt, first + index) for index, text in enumerate(texts)]
         conditioned = [pipeline.conditioner.condition(request) for request in requests]
         rows = generate_batch(
             pipeline.gpt,
