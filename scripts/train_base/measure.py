@@ -13,6 +13,7 @@ from typing import Final
 
 import numpy as np
 
+from common.repository import BUNDLED_PROMPTS
 from GPT_SoVITS.audio import read_resampled, resample
 from GPT_SoVITS.checkpoints.catalog import BASE_FOLDER
 from GPT_SoVITS.dataset.transcribe import Transcriber
@@ -32,7 +33,6 @@ from scripts.train_base.tones import Syllables, load_listener, syllables, train_
 
 logger = logging.getLogger(__name__)
 
-REPOSITORY: Final = Path(__file__).resolve().parents[2]
 UNSEEN: Final = {
     "en": ("af_jessica", "af_sky", "am_adam", "bf_lily", "bm_daniel"),
     "zh": ("af_jessica", "bm_daniel", "jf_alpha", "jf_nezumi", "jm_kumo"),
@@ -175,9 +175,9 @@ def held_out_sentences(language: str) -> list[str]:
 
 def bundled_prompts() -> Iterator[SpeakerPrompt]:
     """Yield the voices that come with the product."""
-    prompts = json.loads((REPOSITORY / "prompts" / "prompts.json").read_text(encoding="utf-8"))["prompts"]
+    prompts = json.loads(BUNDLED_PROMPTS.read_text(encoding="utf-8"))["prompts"]
     for name, entry in prompts.items():
-        yield SpeakerPrompt(name, "bundled", entry["language"], REPOSITORY / "prompts" / entry["audio"], entry["text"])
+        yield SpeakerPrompt(name, "bundled", entry["language"], BUNDLED_PROMPTS.parent / entry["audio"], entry["text"])
 
 
 def unseen_prompts(work: Path) -> Iterator[SpeakerPrompt]:
