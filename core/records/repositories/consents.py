@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 
 from sqlalchemy import insert, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -33,8 +34,7 @@ class ConsentRepository(Repository):
 
     async def create(self, new: NewConsentRecord) -> ConsentRecord:
         """Store a statement; return the existing one of the same id."""
-        async with self._database.write() as connection:
-            return await self._create(connection, new)
+        return await self._database.write_with_retry(partial(self._create, new=new))
 
     async def get(self, consent_id: str) -> ConsentRecord:
         """Return a consent that the caller may see; raise NotFound."""
