@@ -46,8 +46,8 @@ class ChunkSettings:
 
 
 NANO_CHUNKS = ChunkSettings(first=20, least=30, growth=3.0, most=100, context=16)
-"""For nano, which speaks so much faster than one listens that it can wait for longer chunks. Its first one is long, since
-few tokens sound another way alone than before others: at 10 the joint is heard."""
+"""For nano, which speaks so much faster than one listens that it can wait for longer chunks. Its first one is long:
+few tokens sound another way alone than before others, and at 10 the joint is heard."""
 
 
 class TokenChunker:
