@@ -3,14 +3,34 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
+from typing import Final
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 
 
+_STEP_BYTES: Final = 4
+"""Of the random distance between two ids of one millisecond: enough that neither tells the other."""
+_lock = threading.Lock()
+_last = (0, 0)
+"""Milliseconds and noise of the newest id of this process."""
+
+
 def new_id(prefix: str) -> str:
-    """Return `<prefix>-` and 20 characters: 9 of milliseconds since the epoch, 11 (55 bits) of random noise."""
-    return id_of(prefix, time.time_ns() // 1_000_000, os.urandom(7))
+    """Return `<prefix>-` and 20 characters: 9 of milliseconds since the epoch, 11 (55 bits) of random noise.
+
+    The ids of one process sort in the order of their creation, those of one millisecond too: what was uploaded in one
+    request is listed as it came.
+    """
+    global _last
+    with _lock:
+        milliseconds, noise = time.time_ns() // 1_000_000, int.from_bytes(os.urandom(7), "big") >> 1
+        if milliseconds == _last[0]:
+            noise = _last[1] + 1 + int.from_bytes(os.urandom(_STEP_BYTES), "big")
+            milliseconds, noise = milliseconds + (noise >> 55), noise % 2**55
+        _last = milliseconds, noise
+    return f"{prefix}-{_encode(milliseconds, 9)}{_encode(noise, 11)}"
 
 
 def id_of(prefix: str, milliseconds: int, noise: bytes) -> str:

@@ -12,6 +12,7 @@ from core.jobs.job import Job
 from core.jobs.roles import TRAINER
 from core.stages.outputs import TrainingOutputs
 from core.stages.run_payload import StageRunPayload
+from GPT_SoVITS.checkpoints.catalog import BASE_FOLDER
 from GPT_SoVITS.checkpoints.codebook_fingerprint import read_codebook_fingerprint
 from roles.preprocessing.model_files import base_model, is_official
 from roles.runtime.role import JobContext
@@ -68,7 +69,7 @@ def check_nano_tokens(run: StageRun, sovits: Path) -> None:
 def _check_fingerprint(run: StageRun, sovits: Path, fingerprint: str, named: str) -> None:
     if fingerprint == run.outputs["semantic_token"]["codebook"]:
         return
-    if names_default(named) and not is_official(run.experiment):
+    if sovits.is_relative_to(BASE_FOLDER):
         raise InvalidRequest(
             f"The semantic tokens of {run.experiment.exp_name} were made with another base of nano than that of this "
             "version.",

@@ -7,8 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self, cast
+from typing import Final, cast
 
 from typing_extensions import TypedDict
 
@@ -67,7 +66,7 @@ class EvaluationSetup:
 
 
 class CheckpointEvaluator:
-    """Evaluates the checkpoints of one training; a context manager that leaves no program running.
+    """Evaluates the checkpoints of one training; `close` leaves no program running.
 
     A training is not lost when its checkpoints cannot be evaluated: the report then has the reason as `error`.
     """
@@ -93,14 +92,6 @@ class CheckpointEvaluator:
         except SovitsError as error:
             run.context.check()
             self._fail(error)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._close()
 
     def begin(self, base: Path) -> None:
         """Have the base speak before a SoVITS training, and judge what an earlier run of this training left.
@@ -134,7 +125,7 @@ class CheckpointEvaluator:
             except SovitsError as error:
                 self._run.context.check()
                 logger.warning("The evaluation beside the training has ended: %s", error.sentences)
-                self._close()
+                self.close()
                 return
             if event is None:
                 return
@@ -145,14 +136,14 @@ class CheckpointEvaluator:
         if self._setup is not None:
             # What speaks is the base, or a checkpoint that is no longer this training's.
             if any(row is not None for _, row in self._submitted):
-                self._close()
+                self.close()
             self._setup.results.clear()
             self._publish_previews(self._setup.results)
 
     def release_memory(self) -> bool:
         """End the program, and start none before the training's end; return whether there was one."""
         running, self._spare_threads = self._program is not None, 0
-        self._close()
+        self.close()
         return running
 
     def finish(self, rows: Sequence[CheckpointRow], progress: Progress) -> EvaluationReport:
@@ -171,7 +162,7 @@ class CheckpointEvaluator:
                 raise
             except SovitsError as error:
                 self._run.context.check()
-                self._close()
+                self.close()
                 if not isinstance(error, TrainingFailed) or self._starts >= MAX_STARTS:  # it was not killed
                     self._fail(error)
         language = ""
@@ -189,6 +180,13 @@ class CheckpointEvaluator:
             report["sovits_model"] = self._setup.partner_name
         report["error"] = ""
         return report
+
+    def close(self) -> None:
+        """End the program, if it runs; what it has not judged is judged at the end."""
+        if self._program is not None:
+            self._program.close()
+        self._program, self._events = None, iter(())
+        self._submitted.clear()
 
     def _prepare(self) -> EvaluationSetup | None:
         run = self._run
@@ -249,7 +247,7 @@ class CheckpointEvaluator:
         except SovitsError as error:
             self._run.context.check()
             logger.warning("The base does not speak before the training: %s", error.sentences)
-        self._close()
+        self.close()
 
     def _evaluate(self, rows: Sequence[CheckpointRow], progress: Progress) -> None:
         """Evaluate the rows, of which the program may have some already; raise what it reports."""
@@ -268,7 +266,7 @@ class CheckpointEvaluator:
                     progress(min(1.0, fraction), sentence_message(event))
                 judged += event["event"] == "voice"
             check_requests(self._run, self._requests)
-        self._close()
+        self.close()
 
     def _handle(self, event: EvaluationEvent) -> None:
         if event["event"] == "voice":
@@ -325,9 +323,3 @@ class CheckpointEvaluator:
     def _fail(self, error: SovitsError) -> None:
         logger.warning("The checkpoints were not judged: %s", error.sentences)
         self._error = error.sentences
-
-    def _close(self) -> None:
-        if self._program is not None:
-            self._program.close()
-        self._program, self._events = None, iter(())
-        self._submitted.clear()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Final, NotRequired, Self, cast
+from typing import Final, NotRequired, cast
 
 import orjson
 from typing_extensions import TypedDict
@@ -83,10 +83,7 @@ class VoiceEvaluation:
 
 
 class EvaluationProgram:
-    """The evaluation program in the folder of a run: it takes one voice after another, and loads its models once.
-
-    A context manager that leaves nothing of it running.
-    """
+    """The evaluation program in the folder of a run: it takes one voice after another, and loads its models once."""
 
     def __init__(self, run: StageRun, folder: Path, spoken: SpokenSentences, *, threads: int) -> None:
         """Start it. `folder` is the run's own."""
@@ -102,14 +99,6 @@ class EvaluationProgram:
         environment = thread_limits(threads)
         self._child = start_program(EVALUATION, folder / REQUEST, run.context, environment, keep_input_open=True)
         self._failure: ErrorEvent | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """End it at once."""
@@ -161,7 +150,7 @@ def evaluate_voice(
     """
     requests = ControlRequests(run)
     evaluation: VoiceEvaluation | None = None
-    with EvaluationProgram(run, folder, spoken, threads=run.services.threads) as program:
+    with closing(EvaluationProgram(run, folder, spoken, threads=run.services.threads)) as program:
         program.submit(voice)
         program.end_input()
         for event in program.events(POLL_SECONDS):

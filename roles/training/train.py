@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, Required, cast
+from typing import Any, Final, Required, cast
 
 import orjson
 from typing_extensions import TypedDict
@@ -21,8 +23,8 @@ from core.stages.outputs import CheckpointOutput, TrainingOutputs
 from GPT_SoVITS.evaluation.best_checkpoint import best_checkpoint
 from roles.preprocessing.process_pool import device_of_gpus, host_gpus
 from roles.stages.stage_run import StageRun
-from roles.training.checkpoint_evaluator import SAMPLES, CheckpointEvaluator
-from roles.training.checkpoints import CheckpointPublisher
+from roles.training.checkpoint_evaluator import SAMPLES, CheckpointEvaluator, EvaluationReport
+from roles.training.checkpoints import CheckpointPublisher, CheckpointRow
 from roles.training.lineage import lineage_of
 from roles.training.memory import BatchSize
 from roles.training.process import TrainingProcess
@@ -92,7 +94,7 @@ def _train(run: StageRun, folder: Path, kind: str, settings: TrainingSettings, t
         )
         return process.run_to_end(), publisher
 
-    with CheckpointEvaluator(run, kind, folder, spare_threads=cores) as evaluator:
+    with closing(CheckpointEvaluator(run, kind, folder, spare_threads=cores)) as evaluator:
         evaluator.begin(Path(settings["base"]))
         done, publisher = batch.run(attempt, release_memory=evaluator.release_memory)
         rows = [
@@ -103,16 +105,31 @@ def _train(run: StageRun, folder: Path, kind: str, settings: TrainingSettings, t
             rows, lambda fraction, message: run.progress(share + (1.0 - share) * fraction, message)
         )
     best = None if evaluation["error"] else best_checkpoint(rows)
-    chosen = best or rows[-1]
     for row in rows:
-        row["best"] = row is chosen
+        row["best"] = row is (best or rows[-1])
         publisher.record_metrics(row)
+    notes = [note for note in (resources.note, batch.note) if note]
+    return _outputs(run, folder, rows, best, done["metrics"], evaluation=evaluation, notes=notes)
+
+
+def _outputs(
+    run: StageRun,
+    folder: Path,
+    rows: list[CheckpointRow],
+    best: CheckpointRow | None,
+    metrics: Mapping[str, Any],
+    *,
+    evaluation: EvaluationReport,
+    notes: list[str],
+) -> TrainingOutputs:
+    """Return what the training left; `best`: the checkpoint that was judged best, None where none was judged."""
+    chosen = best or rows[-1]
     return {
         "checkpoint_id": chosen["checkpoint_id"],
         "model_path": chosen["model_path"],
         "metrics": {
-            **done["metrics"],
-            "lowest_loss_epoch": done["metrics"]["best_epoch"],
+            **metrics,
+            "lowest_loss_epoch": metrics["best_epoch"],
             "best_epoch": chosen["epoch"],
             "chosen_by": "evaluation" if best else "last epoch",
             **{name: chosen[name] for name in EVALUATION_METRICS if name in chosen},
@@ -122,7 +139,7 @@ def _train(run: StageRun, folder: Path, kind: str, settings: TrainingSettings, t
         "tensorboard": _key(run, folder, EVENTS),
         "samples": _key(run, folder, SAMPLES),
         "evaluation": {**evaluation},
-        "notes": [note for note in (resources.note, batch.note) if note],
+        "notes": notes,
     }
 
 

@@ -125,9 +125,11 @@ def acoustic(options: argparse.Namespace) -> None:
     import torch
 
     from scripts.train_base.acoustic import Set, Training
+    from scripts.train_base.shipped import shipped_sovits
 
     torch.set_num_threads(options.threads)
-    work, initial = options.work, torch.load(options.work / "listener.pt", weights_only=True)
+    work = options.work
+    initial = shipped_sovits() if options.from_shipped else torch.load(work / "listener.pt", weights_only=True)
     data = Set(_spoken(work), _tokens(work))
     Training(data, initial, work / "acoustic.pt", steps=options.steps or 2500, half=options.half).fit(
         60 * options.minutes

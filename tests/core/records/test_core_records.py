@@ -10,7 +10,15 @@ import pytest
 from manual_clock import ManualClock
 
 from core.errors import Conflict, InvalidRequest, NotFound, VoiceNotFound
-from core.records import NewCheckpointRecord, NewFileRecord, NewVoiceRecord, Records, iso
+from core.records import (
+    ConsentSource,
+    NewCheckpointRecord,
+    NewConsentRecord,
+    NewFileRecord,
+    NewVoiceRecord,
+    Records,
+    iso,
+)
 from core.records.database import Database
 
 SHA = "0" * 64
@@ -192,6 +200,16 @@ async def test_a_checkpoint_made_twice_at_once_is_one(records, database_url):
 
     assert {item.id for item in checkpoint} == {"ckpt-1"}
     assert (await records.checkpoints.page()).total == 1
+    await other.close()
+
+
+async def test_a_consent_made_twice_at_once_is_one(records, database_url):
+    other = Records(database_url)
+    licence = NewConsentRecord(id="cons-1", speaker="Ann", statement="Published.", source=ConsentSource.LICENCE)
+
+    consent = await asyncio.gather(*(record.consents.create(licence) for record in (records, other)))
+
+    assert {item.id for item in consent} == {"cons-1"}
     await other.close()
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +69,10 @@ def recorder(run: StageRun) -> PreviewRecorder:
     return PreviewRecorder(run)
 
 
-def evaluator_of(run: StageRun, folder: Path, *, spare_threads: int = 0, kind: str = "gpt") -> CheckpointEvaluator:
-    return CheckpointEvaluator(run, kind, folder, spare_threads=spare_threads)
+def evaluator_of(
+    run: StageRun, folder: Path, *, spare_threads: int = 0, kind: str = "gpt"
+) -> closing[CheckpointEvaluator]:
+    return closing(CheckpointEvaluator(run, kind, folder, spare_threads=spare_threads))
 
 
 def judged(run: StageRun, folder: Path, script: dict[str, Any]) -> tuple[EvaluationReport, list[CheckpointRow]]:
