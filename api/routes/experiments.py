@@ -14,6 +14,7 @@ from api.http.localization import localized
 from api.http.responses import JsonResponse
 from api.http.schemas import Deleted, JsonObjectBody, PageView, StrictModel, page_response
 from api.routes.stages.views import StageStarted, StageView, stage_view, started_view
+from api.services.trained_language import warn_of_unknown_language
 from common.versions import RequestedVersion
 from core.experiments.model_versions import CONTRACT_DEFAULT
 from core.experiments.requests import ExperimentRequest
@@ -120,6 +121,7 @@ async def create_experiment(new: NewExperiment, api: Api) -> Response:
         device=new.device,
     )
     experiment = await api.experiments.create(request)
+    warn_of_unknown_language(experiment.version, experiment.language)
     return JsonResponse(experiment_view(experiment, await api.records.stages.of_experiment(experiment.id)), 201)
 
 

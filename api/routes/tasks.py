@@ -19,6 +19,7 @@ from api.http.schedule import ScheduleAt, scheduled_time
 from api.http.schemas import JsonObjectView, StrictModel
 from api.http.sse import EventStream, LastEventId
 from api.services.progress import task_feed
+from api.services.trained_language import warn_of_unknown_language
 from common.versions import RequestedVersion
 from core.errors import NotFound
 from core.experiments.requests import TaskRequest
@@ -127,7 +128,9 @@ async def create_task(new: CreateTaskBody, api: Api, key: IdempotencyKey) -> Res
         dataset_version=options.dataset_version,
         consent_id=new.consent_id,
     )
-    return JsonResponse(task_view(await api.experiments.tasks.create(request)), 201)
+    task = await api.experiments.tasks.create(request)
+    warn_of_unknown_language(task.version, task.language)
+    return JsonResponse(task_view(task), 201)
 
 
 @router.get("/{task_id}", response_model=TaskView)

@@ -30,6 +30,7 @@ from sovitsd_client.requests import (
     connection_to,
     idempotency_headers,
     live_speech,
+    log_warnings,
     path_of,
     pause_after_error,
     pause_after_rejection,
@@ -117,7 +118,7 @@ class AsyncSovitsd:
             try:
                 response = await self._http.send(request, stream=True)
                 if response.is_success:
-                    return response
+                    return log_warnings(response)
                 await response.aread()
                 retries = self._connection.max_retries
                 pause = pause_after_rejection(request, api_error(response), attempt, retries)

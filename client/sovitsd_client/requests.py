@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import random
 import uuid
@@ -15,6 +16,8 @@ import httpx
 
 from sovitsd_client.errors import ApiError, ConnectionFailedError, SovitsdError
 from sovitsd_client.records import Event
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_URL: Final = "http://127.0.0.1:9880"
 MAX_PAUSE_SECONDS: Final = 60.0
@@ -68,6 +71,13 @@ def connection_to(url: str | None, api_key: str | None, timeout: float, max_retr
 def idempotency_headers(key: str = "") -> dict[str, str]:
     """Return the header by which the server recognises a request that comes again; without a key, with a new one."""
     return {"Idempotency-Key": key or uuid.uuid4().hex}
+
+
+def log_warnings(response: httpx.Response) -> httpx.Response:
+    """Log what the server says beside a response, such as a language that a voice does not speak, and return it."""
+    if warning := response.headers.get("X-Warning"):
+        logger.warning("%s", warning)
+    return response
 
 
 def may_repeat(request: httpx.Request) -> bool:

@@ -29,6 +29,7 @@ from sovitsd_client.requests import (
     connection_to,
     idempotency_headers,
     live_speech,
+    log_warnings,
     path_of,
     pause_after_error,
     pause_after_rejection,
@@ -116,7 +117,7 @@ class Sovitsd:
             try:
                 response = self._http.send(request, stream=True)
                 if response.is_success:
-                    return response
+                    return log_warnings(response)
                 response.read()
                 retries = self._connection.max_retries
                 pause = pause_after_rejection(request, api_error(response), attempt, retries)

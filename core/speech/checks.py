@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from common.languages import LANGUAGE_CODES, LanguageCode, find_language
 from common.limits import (
@@ -44,13 +45,17 @@ def check_spoken_languages(request: SpeechRequest, text: str) -> str:
     ]
     if not missing:
         return ""
-    needed, spoken = ", ".join(missing), ", ".join(request.spoken_languages)
     if request.strict_language:
         raise LanguageNotSpoken(
-            f"The text is in {needed}, and the voice speaks {spoken}.",
+            f"The text is in {', '.join(missing)}, and the voice speaks {', '.join(request.spoken_languages)}.",
             hint="Take a voice that speaks it; without strict_language the text is read with an accent at best.",
         )
-    return f'{LanguageNotSpoken.code}; text="{needed}"; voice="{spoken}"'
+    return not_spoken_warning(missing, request.spoken_languages)
+
+
+def not_spoken_warning(needed: Iterable[str], spoken: Iterable[str]) -> str:
+    """Return the warning that a text or a recording is in languages that a voice does not speak."""
+    return f'{LanguageNotSpoken.code}; text="{", ".join(needed)}"; voice="{", ".join(spoken)}"'
 
 
 def check_speed(speed: float) -> float:

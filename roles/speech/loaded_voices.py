@@ -23,6 +23,7 @@ from core.speech.requests import PromptRef, UtteranceRequest
 from roles.runtime.errors import model_errors
 from roles.runtime.model_cache import release_memory
 from roles.runtime.services import WorkerServices
+from roles.speech.old_base import check_is_english, speaks_english_alone
 
 if TYPE_CHECKING:
     from GPT_SoVITS.engine.resident_models import ResidentModels
@@ -47,6 +48,8 @@ class LoadedVoices:
         self._reports = LoadedModelReports(services.queue.transport, services.queue.prefix)
         self._voice_ids: dict[Hashable, set[str]] = {}
         """Checkpoints → ids of the voices that spoke with them."""
+        self._english_alone: set[Hashable] = set()
+        """Checkpoints, loaded at any time, of voices that began from nano's first base."""
         self._voices_read: dict[tuple[str, str], VoiceRecord] = {}
         """Id and stamp → record, of voices that spoke here; the oldest first."""
         self._reading = threading.Lock()
@@ -79,7 +82,7 @@ class LoadedVoices:
 
         Raises VoiceNotFound when the voice was deleted, NotFound when a checkpoint in place of the voice's was,
         DamagedArtifact when the recording of the voice's own prompt is gone or damaged, ConsentMissing when the consent
-        of its speaker was withdrawn or has expired.
+        of its speaker was withdrawn or has expired, LanguageNotSpoken when it babbles in the language of the text.
         """
         voice = self._voices_read.get((request.voice_id, request.voice_stamp)) if live else None
         if voice is None:
@@ -89,6 +92,8 @@ class LoadedVoices:
         checkpoints = (voice.gpt_checkpoint_id, voice.sovits_checkpoint_id)
         self._voice_ids.setdefault(checkpoints, set()).add(request.voice_id)
         pipeline = self.resident.get(VOICE, checkpoints, partial(self._load_pipeline, voice, engine), name=voice.name)
+        if checkpoints in self._english_alone:
+            check_is_english(request, voice.name)
         if request.voice_id not in self._held:
             self.report()
         prompt, tokens, own_name = request.prompt, None, ""
@@ -194,12 +199,13 @@ class LoadedVoices:
 
         storage, settings = self.services.storage, self.services.settings
         cache = ModelFileCache(settings.data_path / "cache" / "models", settings.model_cache_mb * MIB)
+        sovits = storage.path(storage_keys.checkpoint(voice.sovits_checkpoint_id))
         started = time.perf_counter()
 
         def load() -> Pipeline:
             pipeline = Pipeline.load(
                 storage.path(storage_keys.checkpoint(voice.gpt_checkpoint_id)),
-                storage.path(storage_keys.checkpoint(voice.sovits_checkpoint_id)),
+                sovits,
                 models=settings.models_folder,
                 device=self.services.device,
                 precision=suitable_precision(settings.inference_precision, self.services.device),
@@ -215,6 +221,8 @@ class LoadedVoices:
         with model_errors():
             pipeline = engine.load(load)
         pipeline.key = (voice.gpt_checkpoint_id, voice.sovits_checkpoint_id)
+        if speaks_english_alone(voice.version, sovits):
+            self._english_alone.add(pipeline.key)
         self.loads += 1
         logger.info("Loaded the voice %s in %.1f s.", voice.name, time.perf_counter() - started)
         return pipeline

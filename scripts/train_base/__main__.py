@@ -6,7 +6,7 @@ import argparse
 import logging
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +34,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60.0, help="acoustic: after which it saves and stops")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--half", action="store_true", help="acoustic: networks in bfloat16, where that is fast")
+    parser.add_argument("--adversarial-from", type=int, help="acoustic: update from which a discriminator takes part")
     parser.add_argument("--from-shipped", action="store_true", help="begin from the base in GPT_SoVITS/base")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
@@ -73,9 +74,11 @@ def read(options: argparse.Namespace) -> None:
     """Read what the teacher has said so far: features, and whether a recognizer understands it."""
     from scripts.train_base.features import extract
     from scripts.train_base.screen import screen
+    from scripts.train_base.shift import shift
 
     folder = options.work / "teacher-speech"
     extract(folder, options.work)
+    shift(folder, options.work)
     screen(folder, options.work)
 
 
@@ -124,16 +127,25 @@ def acoustic(options: argparse.Namespace) -> None:
     """Tokens, phonemes and style to sound."""
     import torch
 
+    from GPT_SoVITS.features.whisper_model import model_folder
     from scripts.train_base.acoustic import Set, Training
+    from scripts.train_base.shift import FOLDER
     from scripts.train_base.shipped import shipped_sovits
 
     torch.set_num_threads(options.threads)
-    work = options.work
+    work, models = options.work, model_folder(options.work / "models")
     initial = shipped_sovits() if options.from_shipped else torch.load(work / "listener.pt", weights_only=True)
-    data = Set(_spoken(work), _tokens(work))
-    Training(data, initial, work / "acoustic.pt", steps=options.steps or 2500, half=options.half).fit(
-        60 * options.minutes
+    data = Set(_spoken(work, (*FOLDERS, FOLDER)), _tokens(work))
+    training = Training(
+        data,
+        initial,
+        work / "acoustic.pt",
+        models,
+        steps=options.steps or 6000,
+        half=options.half,
+        adversarial_from=options.adversarial_from,
     )
+    training.fit(60 * options.minutes)
 
 
 def listen(options: argparse.Namespace) -> None:
@@ -215,12 +227,12 @@ def vary(options: argparse.Namespace) -> None:
     make(_spoken(work), codebook, encoder, read(work / "align.npz"), work / "varied.npz")
 
 
-def _spoken(work: Path) -> list[Clip]:
+def _spoken(work: Path, folders: Sequence[str] = FOLDERS) -> list[Clip]:
     from scripts.train_base.clips import load_clips
     from scripts.train_base.screen import dropped
 
     left_out = dropped(work)
-    clips = [clip for folder in FOLDERS for clip in load_clips(work / "features" / folder, seconds=(0.6, 15.0))]
+    clips = [clip for folder in folders for clip in load_clips(work / "features" / folder, seconds=(0.6, 15.0))]
     return [clip for clip in clips if clip.name not in left_out]
 
 

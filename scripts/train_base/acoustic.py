@@ -21,7 +21,9 @@ from GPT_SoVITS.sovits.model import SoVITS, SoVITSBatch
 from GPT_SoVITS.sovits.quantizer import Quantizer
 from GPT_SoVITS.sovits.token_noise import TokenNoise
 from scripts.train_base.clips import Clip, batches
+from scripts.train_base.content_loss import ContentLoss
 from scripts.train_base.speaker_loss import SpeakerLoss
+from scripts.train_base.spectrum_discriminator import Adversary
 from scripts.train_base.style_recordings import as_recorded
 
 logger = logging.getLogger(__name__)
@@ -31,8 +33,12 @@ SEGMENT = 80
 """Frames that the generator speaks of each clip: 1.6 s."""
 STYLE_FRAMES = 150
 SPEAKER_WEIGHT = 1.0
-SPEAKER_ROWS = 16
-"""Rows of a batch whose speaker is compared, as many as cost little beside the rest."""
+CONTENT_WEIGHT = 2.0
+ADVERSARIAL_WEIGHTS = {"adversarial": 0.1, "features": 0.2}
+ADVERSARY_STEPS = 100
+"""Updates that a new discriminator learns before the generator heeds it."""
+JUDGED_ROWS = 8
+"""Rows of a batch whose speaker and words are judged by other networks, as many as cost little beside the rest."""
 TIMES = {"en": 1, "zh": 2}
 """How often an epoch has the clips of a language: Mandarin is heard for the first time, English was known before."""
 REAL_SHARE = 0.1
@@ -101,11 +107,13 @@ def style_spectrogram(wave: Tensor) -> Tensor:
 
 class Training:
     def __init__(
-        self, data: Set, initial: dict[str, Tensor], out: Path, *, steps: int, rate: float = 8e-4, seed: int = 1,
-        frames: int = 4000, half: bool = False,
+        self, data: Set, initial: dict[str, Tensor], out: Path, recognizer: Path, *, steps: int, rate: float = 4e-4,
+        seed: int = 1, frames: int = 2400, half: bool = False, adversarial_from: int | None = None,
     ) -> None:  # fmt: skip
-        """Begin from `initial`, the weights learnt so far. `half` computes the networks
-        in bfloat16, which is faster where the processor has it."""
+        """Begin from `initial`, the weights learnt so far. `recognizer` is the folder of Whisper base, which hears
+        whether words are clear. `half` computes the networks in bfloat16, which is faster where the processor has it.
+        A discriminator takes part from the step `adversarial_from` on, or never.
+        """
         torch.manual_seed(seed)
         self.half = half
         self.data, self.out, self.steps, self.frames, self.seed = data, out, steps, frames, seed
@@ -119,6 +127,8 @@ class Training:
             self.optimizer, rate, total_steps=steps, pct_start=0.05, final_div_factor=50
         )
         self.speaker_loss = SpeakerLoss(data.by_speaker)
+        self.content_loss = ContentLoss(recognizer)
+        self.adversary, self.adversarial_from = Adversary(), steps if adversarial_from is None else adversarial_from
         self.step, self.seconds = 0, 0.0
         self._resume()
 
@@ -156,7 +166,9 @@ class Training:
 
     def _train_step(self, batch: SoVITSBatch, speakers: list[str]) -> dict[str, float]:
         losses = self.losses(batch, speakers)
-        weights = WEIGHTS | {"speaker": SPEAKER_WEIGHT}
+        weights = WEIGHTS | {"speaker": SPEAKER_WEIGHT, "content": CONTENT_WEIGHT}
+        if self.step >= self.adversarial_from + ADVERSARY_STEPS:
+            weights |= ADVERSARIAL_WEIGHTS
         total = sum((losses[name] * weight for name, weight in weights.items()), start=torch.zeros(()))
         self.optimizer.zero_grad()
         total.backward()
@@ -170,16 +182,21 @@ class Training:
             ge = self.model.ref_enc(batch.spec, batch.spec.new_ones(len(batch.spec), 1, batch.spec.shape[-1]))
             segments = synthesize_segments(self.model, batch, ge, segment=SEGMENT, noise=self.noise)
             losses = frame_losses(segments)
-        whole = [row for row, frames in enumerate(batch.spec_lengths.tolist()) if frames >= SEGMENT][:SPEAKER_ROWS]
-        waves = segments.wave[whole].float()
-        losses["speaker"] = self.speaker_loss(waves, [speakers[row] for row in whole]) if whole else torch.zeros(())
+            whole = [row for row, frames in enumerate(batch.spec_lengths.tolist()) if frames >= SEGMENT][:JUDGED_ROWS]
+            waves = segments.wave[whole].float()
+            if not whole:
+                return losses | dict.fromkeys(("content", "speaker", *ADVERSARIAL_WEIGHTS), torch.zeros(()))
+            losses["content"] = self.content_loss(waves, segments.recorded[whole])
+            if self.step >= self.adversarial_from:
+                losses |= self.adversary.losses(waves, segments.recorded[whole])
+        losses["speaker"] = self.speaker_loss(waves, [speakers[row] for row in whole])
         return losses
 
     def _save(self, seconds: float) -> None:
         state: dict[str, Any] = {
             "model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(), "step": self.step, "seconds": seconds,
-            "chance": torch.get_rng_state(),
+            "chance": torch.get_rng_state(), "adversary": self.adversary.state_dict(),
         }  # fmt: skip
         save_resume(self.out, state)
 
@@ -191,5 +208,7 @@ class Training:
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         self.step, self.seconds = state["step"], state["seconds"]
+        if "adversary" in state:
+            self.adversary.load_state_dict(state["adversary"])
         torch.set_rng_state(state["chance"])
         logger.info("Going on from step %d.", self.step)

@@ -24,7 +24,7 @@ from scripts.train_base.sources import (
     teacher_voices,
     unpack,
 )
-from scripts.train_base.speakers import speakers
+from scripts.train_base.speakers import Speaker, further_speakers, speakers
 from scripts.train_base.teacher_text import spoken_words
 
 logger = logging.getLogger(__name__)
@@ -36,6 +36,8 @@ HOURS = 6.0
 WORDS_PER_SECOND = 2.7
 IDEOGRAPHS_PER_SECOND = 4.2
 SPEEDS = (0.85, 1.15)
+FURTHER_CLIPS = 18
+"""Of each of the further speakers."""
 EVALUATION = {language: Path(__file__).parent / f"evaluation.{language}.txt" for language in ("en", "zh")}
 """Sentences that no training text may hold, beside those that `main.py evaluate` reads."""
 
@@ -61,6 +63,7 @@ def gather_teacher(work: Path, *, hours: float, processes: int = 1) -> Path:
     jobs = [
         *_teacher_plan(folder, "zh", mandarin, hours / 2),
         *_teacher_plan(folder, "en", english, hours / 2),
+        *_further_plan(folder, {"zh": mandarin, "en": english}),
     ]
     random.Random(SEED).shuffle(jobs)  # whenever it is stopped, every speaker has spoken in both languages
     program = Path(__file__).parent / "speak_kokoro.py"
@@ -115,18 +118,34 @@ def _teacher_plan(folder: Path, language: str, texts: list[str], hours: float) -
             continue
         person, speed = rng.choices(people, shares)[0], rng.uniform(*SPEEDS)
         seconds += _seconds(text, language) / speed
-        jobs.append(
-            {
-                "file": str(folder / f"{language}{number:06d}-{person.name}.wav"),
-                "speaker": person.name,
-                "language": language,
-                "text": text,
-                "words": words,
-                "voices": person.voices,
-                "speed": round(speed, 3),
-            }
-        )
+        jobs.append(_teacher_job(folder / f"{language}{number:06d}-{person.name}.wav", person, text, words, speed))
     return jobs
+
+
+def _further_plan(folder: Path, texts: Mapping[str, list[str]]) -> list[dict[str, object]]:
+    rng = random.Random(SEED + 2)
+    jobs: list[dict[str, object]] = []
+    for person in further_speakers():
+        for number in range(FURTHER_CLIPS):
+            language = "zh" if number < FURTHER_CLIPS * person.mandarin else "en"
+            text = rng.choice(texts[language])
+            words, speed = spoken_words(text, language), rng.uniform(*SPEEDS)
+            if words is not None:
+                file = folder / f"{language}further{number:02d}-{person.name}.wav"
+                jobs.append(_teacher_job(file, person, text, words, speed))
+    return jobs
+
+
+def _teacher_job(file: Path, person: Speaker, text: str, words: list[list[str]], speed: float) -> dict[str, object]:
+    return {
+        "file": str(file),
+        "speaker": person.name,
+        "language": file.name[:2],
+        "text": text,
+        "words": words,
+        "voices": person.voices,
+        "speed": round(speed, 3),
+    }
 
 
 def _plan(folder: Path, sentences: list[str], hours: float) -> list[dict[str, object]]:

@@ -46,6 +46,8 @@ PROMPTS: Final = {
 REFERENCE: Final = "zf_xiaoyi"
 """The teacher's voice whose tones the base's are compared with."""
 SEED: Final = 1234
+PAUSE: Final = 0.3
+"""Seconds of silence behind a sentence of a longer text, which DNSMOS is used to."""
 HOP: Final = 320
 
 
@@ -76,6 +78,7 @@ class SpeakerMeasures:
     """Share of the syllables of Mandarin, of those whose tone is clear when the teacher says them."""
     similarity: float
     dnsmos: float
+    dnsmos_with_pause: float
     rtf: float
 
 
@@ -93,10 +96,9 @@ class Judges:
             [syllables(self.listener, clip.content, clip.f0, clip.phones) for clip in clips]
         )
         files = speak_sentences(work, work / "references", "zh", REFERENCE, held_out_sentences("zh"))
-        self.references = {
-            text: self.syllables(read_resampled(file, SAMPLE_RATE), text) for text, file in files.items()
-        }
+        self.recordings = {text: read_resampled(file, SAMPLE_RATE) for text, file in files.items()}
         """The teacher's own reading of each sentence of Mandarin."""
+        self.references = {text: self.syllables(samples, text) for text, samples in self.recordings.items()}
 
     def syllables(self, samples: np.ndarray, text: str) -> Syllables:
         """Find the syllables of Mandarin speech, (N,) at 16 kHz."""
@@ -112,6 +114,7 @@ def measure(work: Path, *, count: int, commit: str) -> Path:
     judges, helpers = Judges(work), HelperNetworks(work / "models", device="cpu")
     pipeline = Pipeline.load(*pair, models=work / "models", device="cpu", helpers=helpers)
     rows: list[dict[str, object]] = []
+    teacher = measure_teacher(work, judges, held_out_sentences("zh")[:count])
     for prompt in (*bundled_prompts(), *unseen_prompts(work)):
         row = asdict(measure_speaker(work, judges, pipeline, prompt, held_out_sentences(prompt.language)[:count]))
         rows.append(row)
@@ -123,6 +126,7 @@ def measure(work: Path, *, count: int, commit: str) -> Path:
             "date": datetime.now(UTC).date().isoformat(),
             "sentences": count,
             "unclear_tones": judges.unclear_tones,
+            "teacher": teacher,
             "speakers": rows,
         }
         out.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
@@ -144,6 +148,7 @@ def measure_speaker(
         samples = resample(speech.samples, speech.sample_rate, SAMPLE_RATE)
         judged = evaluator.evaluate(samples, text, speaker.language)
         score = {"error": judged.wer, "similarity": judged.similarity, "dnsmos": judged.dnsmos, "rtf": rtf}
+        score["dnsmos_with_pause"] = evaluator.quality.score(_with_pause(samples)).overall
         if speaker.language == "en":
             score["second"] = error_rate(text, judges.second.transcribe(samples, "en").text, "en")
         else:
@@ -163,8 +168,26 @@ def measure_speaker(
         wrong_tones=wrong_share(judges.tones, spoken, references) if spoken else None,
         similarity=mean("similarity"),
         dnsmos=mean("dnsmos"),
+        dnsmos_with_pause=mean("dnsmos_with_pause"),
         rtf=mean("rtf"),
     )
+
+
+def measure_teacher(work: Path, judges: Judges, sentences: Sequence[str]) -> dict[str, object]:
+    """Return the means of the teacher's own reading of sentences of Mandarin: its pupil can hardly do better."""
+    evaluator = Evaluator(work / "models", None, threads=1)
+    judged = [evaluator.evaluate(judges.recordings[text], text, "zh") for text in sentences]
+    paused = [evaluator.quality.score(_with_pause(judges.recordings[text])).overall for text in sentences]
+    return {
+        "name": REFERENCE,
+        "error": float(np.nanmean([row.wer for row in judged])),
+        "dnsmos": float(np.nanmean([row.dnsmos for row in judged])),
+        "dnsmos_with_pause": float(np.nanmean(paused)),
+    }
+
+
+def _with_pause(samples: np.ndarray) -> np.ndarray:
+    return np.pad(samples, (0, round(PAUSE * SAMPLE_RATE)))
 
 
 def held_out_sentences(language: str) -> list[str]:

@@ -18,6 +18,14 @@ ENGLISH: Final = (
     "am_michael", "am_fenrir", "am_puck", "am_echo", "am_eric", "am_liam", "am_onyx",
     "bf_emma", "bf_isabella", "bm_george", "bm_fable", "bm_lewis",
 )  # fmt: skip
+FURTHER: Final = (
+    "af_river", "am_santa", "bf_alice", "ef_dora", "em_alex", "em_santa", "ff_siwis", "hf_alpha", "hf_beta", "hm_omega",
+    "hm_psi", "if_sara", "im_nicola", "jf_gongitsune", "jf_tebukuro", "pf_dora", "pm_alex", "pm_santa",
+)  # fmt: skip
+"""Voices that say little, and with their mixtures make the sound of a voice independent of what it says."""
+FURTHER_MIXTURES: Final = 40
+FURTHER_SHARE: Final = (0.3, 0.7)
+FURTHER_MANDARIN: Final = 0.7
 OWN_LANGUAGE = 0.65
 """How much of what a voice says is in the language that it was made of."""
 
@@ -48,3 +56,17 @@ def speakers() -> list[Speaker]:
             f"{first}+{second}", Speaker(f"{first}+{second}", {first: share, second: round(1 - share, 2)}, 0.5)
         )
     return pure + list(mixed.values())
+
+
+def further_speakers() -> list[Speaker]:
+    """Return those of `FURTHER` and mixtures of any two voices that train, the same at each call."""
+    people = {name: Speaker(name, {name: 1.0}, FURTHER_MANDARIN) for name in FURTHER}
+    names = {speaker.name for speaker in speakers()}
+    rng = random.Random(SEED + 1)
+    while len(people) < len(FURTHER) + FURTHER_MIXTURES:
+        first, second = rng.sample(ENGLISH + MANDARIN + FURTHER, 2)
+        share = round(rng.uniform(*FURTHER_SHARE), 2)
+        name = f"{first}+{second}"
+        if name not in names:
+            people.setdefault(name, Speaker(name, {first: share, second: round(1 - share, 2)}, FURTHER_MANDARIN))
+    return list(people.values())

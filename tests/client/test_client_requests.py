@@ -140,6 +140,15 @@ def test_errors_of_other_formats_and_of_proxies_are_read(server, answer, kind, m
     assert caught.value.message == message
 
 
+def test_what_the_server_warns_of_is_logged(server, caplog):
+    server.answers = [(200, {"X-Warning": 'language_not_spoken; text="ja"; voice="zh, en"'}, TASK)]
+
+    with Sovitsd(server.url) as client:
+        client.tasks.get("task-1")
+
+    assert caplog.messages == ['language_not_spoken; text="ja"; voice="zh, en"']
+
+
 def test_what_was_rejected_for_now_is_asked_for_again_after_the_time_that_the_server_names(server):
     server.answers = [error("queue_unavailable", 503, **{"Retry-After": "1"}), (200, {}, TASK)]
     started = time.monotonic()

@@ -42,6 +42,7 @@ from api.http.schedule import ScheduleAt, scheduled_time
 from api.http.schemas import JsonObjectBody
 from api.http.sse import EventStream, LastEventId
 from api.services.result_uploads import ResultUploadState, result_upload_state
+from api.services.trained_language import warn_of_unknown_language
 from common.languages import RecordingLanguage
 from common.versions import VERSIONS
 from core.errors import InvalidRequest, NotFound
@@ -196,6 +197,7 @@ async def start(new: TrainingStart, api: Api, key: IdempotencyKey) -> Response:
         )
         task = await api.experiments.tasks.create(request)
         reservation.task_id = task.id
+    warn_of_unknown_language(task.version, task.language)
     return enveloped(await training_view(api, task))
 
 

@@ -29,6 +29,7 @@ from api.http.schemas import JsonObjectView, StrictModel
 from api.routes.files import UPLOAD_FORM, file_response
 from api.services.progress import TopicFeed, step_task_feed, task_feed
 from api.services.step_tasks import StepTaskAudio, step_task_id
+from api.services.trained_language import warn_of_unknown_language
 from core.errors import InvalidRequest, NotFound, SovitsError
 from core.experiments.requests import ExperimentRequest
 from core.names import Name
@@ -131,6 +132,7 @@ async def create(new: NewStepTask, api: Api) -> Response:
         parameters=config.parameters(api.settings),
     )
     experiment = await api.experiments.create_without_source(request, new.task_name)
+    warn_of_unknown_language(experiment.version, experiment.language)
     content: CreatedStepTask = {
         "task_id": step_task_id(experiment),
         "task_name": new.task_name,

@@ -312,6 +312,9 @@ HINTS: Final[dict[str, str]] = {
     "There are: {}. Leave device out to take what is free.": "现有：{}。省略 device 则使用空闲的设备。",
     "These can: {}.": "可以的有：{}。",
     "These have: {}.": "有的是：{}。",
+    "Train it again from its recordings: the base of this version speaks Mandarin, too.": (
+        "请用其录音重新训练：此版本的底模也会说普通话。"
+    ),
     "Train it again.": "请重新训练。",
     "Train one first: POST /api/v1/files, then POST /api/v1/tasks.": (
         "请先训练一个：POST /api/v1/files，然后 POST /api/v1/tasks。"

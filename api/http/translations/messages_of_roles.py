@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 ROLE_MESSAGES: Final[dict[str, str]] = {
+    "The text is in {}, and the voice {} was trained from an earlier base of nano, which speaks English only.": (
+        "文本的语言是 {}，而音色 {} 是用 nano 的早期底模训练的，只会说英语。"
+    ),
     # Recordings.
     "There is no sound in it.": "其中没有音频。",
     "Its sample rate or its number of channels is missing.": "缺少采样率或声道数。",

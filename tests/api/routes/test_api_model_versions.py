@@ -52,6 +52,19 @@ async def test_who_names_no_version_is_served_on_a_fresh_machine(
     assert (await client.post(path, json=body)).status_code in (200, 201)
 
 
+@pytest.mark.parametrize("route", ROUTES)
+async def test_a_training_in_a_language_that_the_chosen_base_never_heard_is_warned_of(
+    client: httpx.AsyncClient, route: Any
+) -> None:
+    file_id = (await upload(client))["id"]
+    warnings = []
+    for language in ("ja", "zh", "auto"):
+        path, body = route(file_id, {"version": "auto", "language": language})
+        warnings.append((await client.post(path, json=body)).headers.get("X-Warning"))
+
+    assert warnings == ['language_not_spoken; text="ja"; voice="zh, en"', None, None]
+
+
 async def test_a_task_shows_which_version_was_chosen(client: httpx.AsyncClient, settings: Settings) -> None:
     path, body = task((await upload(client))["id"], {})
     on_a_fresh_machine = (await client.post(path, json=body)).json()

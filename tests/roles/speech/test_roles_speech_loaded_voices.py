@@ -16,13 +16,14 @@ import torch
 from tiny_voices import write_voice
 
 from common import storage_keys
-from core.errors import BadAudio, DamagedArtifact, NotFound, PermanentError, VoiceNotFound
+from core.errors import BadAudio, DamagedArtifact, LanguageNotSpoken, NotFound, PermanentError, VoiceNotFound
 from core.jobs.job import NewJob
 from core.jobs.roles import SYNTHESIZER
 from core.records import NewCheckpointRecord, NewVoiceRecord, VoicePrompt, upgrade
 from core.speech.requests import UtteranceRequest
 from GPT_SoVITS.audio import write_wav
 from GPT_SoVITS.checkpoints.checkpoint_files import open_checkpoint, save_checkpoint
+from GPT_SoVITS.checkpoints.codebook_fingerprint import read_codebook_fingerprint
 from GPT_SoVITS.configs import load_config
 from GPT_SoVITS.gpt.native.library import load_library
 from roles.runtime.role import JobContext
@@ -77,9 +78,8 @@ def publish(services: WorkerServices, path: Path, key: str) -> None:
 
 
 def speak(role: Synthesizer, voice: str, text: str = "Hello.", **more: Any) -> np.ndarray:
-    request = UtteranceRequest(
-        parent="speech-1", index=0, text=text, language="en", voice_id=f"voice-{voice}", seed=3, **more
-    )
+    options = {"language": "en", **more}
+    request = UtteranceRequest(parent="speech-1", index=0, text=text, voice_id=f"voice-{voice}", seed=3, **options)
     role.services.queue.enqueue(NewJob(SYNTHESIZER, request.stored()))
     lease = role.services.queue.claim(SYNTHESIZER, "worker-1")
     assert lease is not None
@@ -100,6 +100,18 @@ def test_the_checkpoints_of_a_request_take_the_place_of_the_voices_own(synthesiz
     np.testing.assert_array_equal(both, bob)
     assert not np.array_equal(acoustic, ann)
     np.testing.assert_array_equal(speak(synthesizer, "ann"), ann)
+
+
+def test_a_voice_of_the_english_base_is_told_to_be_trained_again_for_mandarin(
+    synthesizer: Synthesizer, monkeypatch: pytest.MonkeyPatch
+):
+    storage = synthesizer.services.storage
+    own = read_codebook_fingerprint(storage.path(storage_keys.checkpoint("ann-sovits")))
+    monkeypatch.setattr("roles.speech.old_base.ENGLISH_CODEBOOK", own)
+
+    with pytest.raises(LanguageNotSpoken, match="the voice ann was trained from an earlier base"):
+        speak(synthesizer, "ann", text="你好。", language="zh")
+    assert len(speak(synthesizer, "ann", text="Call 42.", language="zh")) > 0
 
 
 def test_a_checkpoint_that_does_not_exist_is_an_error_and_not_the_voices_own(synthesizer: Synthesizer):
