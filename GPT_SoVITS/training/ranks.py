@@ -154,6 +154,8 @@ def run_ranks(command: Sequence[str], size: int) -> int:
         for number in range(size):
             group.start(number, command, size, listener)
         listener.close()  # the main rank has it
+        if stopping:  # perhaps before there was a main rank to hear it
+            group.signal_main(signal.SIGTERM)
         group.watch()
     codes = [rank.returncode for rank in group.ranks]
     if all(code == DONE for code in codes):

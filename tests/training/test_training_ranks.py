@@ -20,10 +20,10 @@ sys.exit(run_ranks([sys.executable, *sys.argv[2:]], int(sys.argv[1])))
 """
 
 
-def run_together(size: int, *command: str | Path) -> subprocess.CompletedProcess[bytes]:
-    """Run so many processes of a Python program as those of a training."""
+def run_together(size: int, *command: str | Path, before: str = "") -> subprocess.CompletedProcess[bytes]:
+    """Run so many processes of a Python program as those of a training; `before` is code that comes first."""
     return subprocess.run(
-        [sys.executable, "-c", START, str(size), *map(str, command)],
+        [sys.executable, "-c", before + START, str(size), *map(str, command)],
         cwd=REPOSITORY,
         env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
         capture_output=True,
@@ -58,6 +58,21 @@ def test_what_a_library_prints_is_logged_and_no_event(tmp_path: Path) -> None:
     assert program.returncode == 0
     assert [json.loads(line) for line in program.stdout.splitlines()] == [{"event": "progress", "step": 1}]
     assert program.stderr.count(b"NCCL version 2\n") == 2
+
+
+def test_a_stop_before_the_first_process_is_there_is_not_lost(tmp_path: Path) -> None:
+    early_stop = """
+import os, signal
+from GPT_SoVITS.training import ranks
+start = ranks._Ranks.start
+def start_late(*arguments):
+    os.kill(os.getpid(), signal.SIGTERM)
+    start(*arguments)
+ranks._Ranks.start = start_late
+"""
+    program = run_together(1, TESTS / "toy_rank.py", "waits forever", tmp_path, before=early_stop)
+
+    assert program.returncode == 75, program.stderr.decode()
 
 
 def test_a_gradient_that_one_process_lacks_mixes_no_sums() -> None:
