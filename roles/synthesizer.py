@@ -7,7 +7,7 @@ import queue
 import random
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from common import storage_keys
 from common.limits import MAX_SEED
@@ -49,9 +49,6 @@ if TYPE_CHECKING:
     from GPT_SoVITS.pipeline import Speech
 
 logger = logging.getLogger(__name__)
-
-PAUSE_SECONDS: Final = 0.3
-"""Silence after an utterance (inference-pipeline §1, fragment_interval)."""
 
 
 class Synthesizer:
@@ -244,13 +241,11 @@ class _SpokenUtterance:
         totals, request = self._totals, self._request
         assert totals is not None
         self._context.counts.update(self._role.count_utterance(totals))
-        interval = request.sampling.fragment_interval
-        pause = PAUSE_SECONDS if interval is None else interval
         return {
             "audio": key,
             "sample_rate": self.sample_rate,
             "seconds": samples / self.sample_rate,
-            "pause_seconds": 0.0 if request.silence_after else pause,
+            "pause_seconds": 0.0 if request.silence_after else request.sampling.pause_seconds,
             "text": request.text,
             "seed": request.seed or 0,
             "real_time_factor": totals.seconds * totals.sample_rate / max(1, totals.samples),

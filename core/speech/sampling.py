@@ -32,6 +32,10 @@ MinChunkLength = Annotated[int, Field(ge=1, le=MAX_MIN_CHUNK_LENGTH)]
 OverlapLength = Annotated[int, Field(ge=1, le=MAX_CHUNK_OVERLAP)]
 
 
+PAUSE_SECONDS: Final = 0.3
+"""Silence after an utterance (inference-pipeline §1, fragment_interval)."""
+
+
 class SamplingOptions(BaseModel):
     """How an utterance is sampled and decoded. None leaves an option to the voice's model.
 
@@ -62,6 +66,11 @@ class SamplingOptions(BaseModel):
         description="Compare the voice of each sentence with that of the prompt, too, speak it again where it is "
         "another one, and report `speaker_similarity`; each sentence is sent when all of it was compared.",
     )
+
+    @property
+    def pause_seconds(self) -> float:
+        """Seconds of silence after an utterance."""
+        return PAUSE_SECONDS if self.fragment_interval is None else self.fragment_interval
 
     def sampling_options(self) -> SamplingOptions:
         """Return these fields alone, as jobs carry them."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Final
 
 from fastapi import Request, Response
@@ -77,8 +78,13 @@ async def speech_audio(
 
 
 async def _counted(api: ApiServices, request: SpeechRequest) -> AsyncGenerator[AudioChunk, None]:
+    """Yield the samples, with a pause after the last sentence, too: clients join what they get of several requests."""
     seconds = api.metrics.speech_seconds.labels("upstream")
+    chunk = None
     async with aclosing(audio_or_silence(api.speech, request)) as chunks:
         async for chunk in chunks:
             seconds.inc(len(chunk.samples) / 2 / chunk.sample_rate)
             yield chunk
+    if chunk is not None and (seconds_after := request.sampling.pause_seconds):
+        silence = bytes(2 * round(seconds_after * chunk.sample_rate))
+        yield replace(chunk, samples=silence, words=(), marks=())

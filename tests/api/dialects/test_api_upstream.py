@@ -21,7 +21,7 @@ from core.speech.requests import UtteranceRequest
 from core.speech.sampling import SamplingOptions
 
 TEXT = "This is the first one. That is the second one."
-SECONDS = (len(TEXT) - 1) / 20 + 0.3
+SECONDS = (len(TEXT) - 1) / 20 + 2 * 0.3
 
 
 @pytest.fixture
@@ -151,13 +151,24 @@ async def test_raw_is_the_samples_alone(spoken: httpx.AsyncClient) -> None:
     assert streamed.content == whole.content
 
 
+async def test_a_pause_follows_the_last_sentence_too_as_long_as_asked_for(spoken: httpx.AsyncClient) -> None:
+    """So that clients may join what several requests gave them."""
+    one = TEXT.split(". ")[0] + "."
+    lengths = [
+        seconds_of(await spoken.post("/tts", json=tts(text=one, **more)))
+        for more in ({}, {"fragment_interval": 0}, {"fragment_interval": 1.5})
+    ]
+
+    assert lengths == pytest.approx([lengths[1] + 0.3, lengths[1], lengths[1] + 1.5], abs=0.01)
+
+
 async def test_ogg_is_vorbis_one_file_or_one_after_another(spoken: httpx.AsyncClient) -> None:
     whole = await spoken.post("/tts", json=tts(media_type="ogg"))
     chained = await spoken.post("/tts", json=tts(media_type="ogg", streaming_mode=True))
     single = await spoken.post("/", json=tts(media_type="ogg", streaming_mode="true"))
 
     beginnings = [response.content.count(b"\x01vorbis") for response in (whole, chained, single)]
-    assert beginnings == [1, 2, 1]
+    assert beginnings == [1, 3, 1], "two sentences and the pause behind the last one"
     for response in (whole, single):
         assert response.headers["content-type"] == "audio/ogg"
         info = soundfile.info(io.BytesIO(response.content))
