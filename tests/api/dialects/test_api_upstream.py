@@ -153,9 +153,9 @@ async def test_raw_is_the_samples_alone(spoken: httpx.AsyncClient) -> None:
 
 async def test_a_pause_follows_the_last_sentence_too_as_long_as_asked_for(spoken: httpx.AsyncClient) -> None:
     """So that clients may join what several requests gave them."""
-    one = TEXT.split(". ")[0] + "."
+    sentence = TEXT.split(". ")[0] + "."
     lengths = [
-        seconds_of(await spoken.post("/tts", json=tts(text=one, **more)))
+        seconds_of(await spoken.post("/tts", json=tts(text=sentence, **more)))
         for more in ({}, {"fragment_interval": 0}, {"fragment_interval": 1.5})
     ]
 

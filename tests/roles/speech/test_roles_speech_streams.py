@@ -22,12 +22,12 @@ from core.jobs.roles import SYNTHESIZER
 from core.jobs.verification_counts import VerificationCounts
 from core.records import ConsentSource, NewCheckpointRecord, NewConsentRecord, NewVoiceRecord, upgrade
 from core.speech.requests import UtteranceRequest
-from core.speech.sampling import SamplingOptions
+from core.speech.sampling import PAUSE_SECONDS, SamplingOptions
 from GPT_SoVITS.audio import write_wav
 from GPT_SoVITS.configs import load_config
 from roles.runtime.role import JobContext
 from roles.runtime.services import WorkerServices
-from roles.synthesizer import PAUSE_SECONDS, Synthesizer
+from roles.synthesizer import Synthesizer
 
 TEXT = "This is how the voice of random weights speaks one sentence."
 
