@@ -1,4 +1,4 @@
-"""Check what the other tools do not: import cycles, lengths of files, names, retired terms, docstrings.
+"""Check what the other tools do not: import cycles, sizes and places of files, names, retired terms, docstrings.
 
 Usage: check_structure.py [PATH …]. With paths, only findings in files below them are shown; the whole tree is read
 either way. Exits with 1 when there is a finding.
@@ -9,10 +9,11 @@ from __future__ import annotations
 import ast
 import io
 import re
+import subprocess
 import sys
 import tokenize
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -27,6 +28,21 @@ MAX_LINES: Final = 400
 """Of a file: a longer one has more than one subject."""
 LONGER_FILES: Final = frozenset(("core/errors.py",))
 """The table of all error codes, which is one."""
+
+MAX_BYTES: Final = 5_000_000
+"""Of a tracked file."""
+LARGER_FILES: Final = "GPT_SoVITS/base"
+"""The folder of the base model."""
+TOP_LEVEL: Final = frozenset(
+    (
+        *(".ci", ".env.local", ".env.server", ".gitignore", "CHANGELOG.md", "GPT_SoVITS", "LICENSE", "README.md"),
+        *("README.zh-CN.md", "alembic.ini", "api", "benchmarks", "client", "commands", "common", "config", "console"),
+        *("constraints.txt", "core", "deploy", "docker-compose.local.yml", "docker-compose.server.yml", "docs"),
+        *("env.example", "main.py", "prompts", "pyproject.toml", "recovery", "requirements-data.txt", "roles"),
+        *("scripts", "server", "supervisor", "tests"),
+    )
+)
+"""What the repository holds: a program that is run in it may leave other things there."""
 
 STARTS_PROGRAMS: Final = ("server", "scripts/demo_daemon.py", "scripts/demo_run.py")
 """Beside the product, what starts programs of it in an installed package."""
@@ -92,6 +108,7 @@ def main(arguments: list[str]) -> int:
     for module in read_modules(ALSO_NAMED_WELL):
         findings += find_names(module)
     findings += find_long_files(list(read_modules(LENGTH_CHECKED)))
+    findings += find_stray_files(tracked_files())
     prefixes = [Path(argument).resolve().relative_to(REPOSITORY).as_posix() for argument in arguments]
     shown = [f for f in sorted(set(findings)) if not prefixes or any(is_below(f.path, prefix) for prefix in prefixes)]
     for finding in shown:
@@ -212,6 +229,23 @@ def find_long_files(modules: list[Module]) -> Iterator[Finding]:
         yield Finding(path, 1, f"{long_files[path]} lines: divide it by subject into files of up to {MAX_LINES}")
     for path in sorted(LONGER_FILES - long_files.keys()):
         yield Finding(path, 1, f"up to {MAX_LINES} lines: remove it from LONGER_FILES")
+
+
+def tracked_files() -> dict[str, int]:
+    """Return the bytes of every file that git tracks, by path."""
+    command = ["git", "ls-files", "-z"]
+    listed = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
+    paths = [REPOSITORY / name for name in listed.split("\0") if name]
+    return {path.relative_to(REPOSITORY).as_posix(): path.stat().st_size for path in paths if path.is_file()}
+
+
+def find_stray_files(files: Mapping[str, int]) -> Iterator[Finding]:
+    """Yield tracked files, bytes by path, that are too large or whose top-level name the repository does not have."""
+    for path, size in files.items():
+        if path.partition("/")[0] not in TOP_LEVEL:
+            yield Finding(path, 1, "nothing of this name belongs at the top: remove it, or add it to TOP_LEVEL")
+        elif size > MAX_BYTES and not is_below(path, LARGER_FILES):
+            yield Finding(path, 1, f"{size:,} bytes: no tracked file has more than {MAX_BYTES:,}")
 
 
 def find_names(module: Module) -> Iterator[Finding]:

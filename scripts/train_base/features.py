@@ -38,17 +38,28 @@ def extract(folder: Path, work: Path) -> None:
             logger.warning("%s is left out: %s", source.name, error.message)
             continue
         samples, rate = read_mono(source)
-        samples = resample(samples, rate, RATE)
-        samples = samples[: len(samples) // (2 * HOP) * 2 * HOP]
-        making = target.with_suffix(".making.npz")
-        np.savez(
-            making,
-            wave=np.clip(np.rint(samples * 32767), -32768, 32767).astype(np.int16),
-            content=encoder.encode(samples).astype(np.float16),
-            f0=pitch(samples, RATE, HOP).astype(np.float16),
-            phones=np.array(phones, np.int16),
-        )
-        making.rename(target)
+        samples = whole_tokens(resample(samples, rate, RATE))
+        write_features(target, samples, encoder, f0=pitch(samples, RATE, HOP), phones=np.array(phones, np.int16))
         count += 1
         if count % 200 == 0:
             logger.info("%d clips of %s.", count, folder.name)
+
+
+def whole_tokens(samples: np.ndarray) -> np.ndarray:
+    """Return samples without the rest that is shorter than a token."""
+    return samples[: len(samples) // (2 * HOP) * 2 * HOP]
+
+
+def write_features(
+    target: Path, samples: np.ndarray, encoder: ContentEncoder, *, f0: np.ndarray, phones: np.ndarray
+) -> None:
+    """Write the file of a clip, (T * 320,) at 16 kHz with a pitch (T,) in Hz, under its name when it is whole."""
+    making = target.with_suffix(".making.npz")
+    np.savez(
+        making,
+        wave=np.clip(np.rint(samples * 32767), -32768, 32767).astype(np.int16),
+        content=encoder.encode(samples).astype(np.float16),
+        f0=f0.astype(np.float16),
+        phones=phones,
+    )
+    making.rename(target)

@@ -14,6 +14,7 @@ from typing import Final
 import numpy as np
 
 from common.repository import BUNDLED_PROMPTS
+from core.speech.sampling import PAUSE_SECONDS
 from GPT_SoVITS.audio import read_resampled, resample
 from GPT_SoVITS.checkpoints.catalog import BASE_FOLDER
 from GPT_SoVITS.dataset.transcribe import Transcriber
@@ -46,8 +47,6 @@ PROMPTS: Final = {
 REFERENCE: Final = "zf_xiaoyi"
 """The teacher's voice whose tones the base's are compared with."""
 SEED: Final = 1234
-PAUSE: Final = 0.3
-"""Seconds of silence behind a sentence of a longer text, which DNSMOS is used to."""
 HOP: Final = 320
 
 
@@ -187,7 +186,8 @@ def measure_teacher(work: Path, judges: Judges, sentences: Sequence[str]) -> dic
 
 
 def _with_pause(samples: np.ndarray) -> np.ndarray:
-    return np.pad(samples, (0, round(PAUSE * SAMPLE_RATE)))
+    """Add the silence that follows a sentence of a longer text, to which DNSMOS is used."""
+    return np.pad(samples, (0, round(PAUSE_SECONDS * SAMPLE_RATE)))
 
 
 def held_out_sentences(language: str) -> list[str]:

@@ -1,10 +1,10 @@
-"""The check of the structure: no file of the product is longer than 400 lines without a reason."""
+"""The check of the structure: no file is longer than 400 lines or larger than 5 MB without a reason, none is stray."""
 
 from __future__ import annotations
 
 import ast
 
-from scripts.check_structure import LONGER_FILES, Module, find_long_files
+from scripts.check_structure import LONGER_FILES, Module, find_long_files, find_stray_files, tracked_files
 
 
 def module(path: str, lines: int) -> Module:
@@ -19,3 +19,17 @@ def test_a_file_of_more_than_400_lines_is_a_finding_and_so_is_an_exception_that_
     assert [(finding.path, finding.message.split(":")[0]) for finding in findings] == [("core/long.py", "401 lines")]
     shorter = {finding.path for finding in find_long_files([module(path, 400) for path in LONGER_FILES])}
     assert shorter == LONGER_FILES
+
+
+def test_what_a_program_left_in_the_repository_is_a_finding() -> None:
+    files = {"resume.pt": 107_211_915, "events/out": 9, "docs/film.mp4": 5_000_001, "docs/picture.png": 5_000_000}
+
+    assert [finding.path for finding in find_stray_files(files)] == ["resume.pt", "events/out", "docs/film.mp4"]
+    assert list(find_stray_files({"GPT_SoVITS/base/sovits.safetensors": 29_487_540})) == []
+
+
+def test_every_tracked_file_is_where_it_belongs() -> None:
+    files = tracked_files()
+
+    assert "main.py" in files
+    assert list(find_stray_files(files)) == []

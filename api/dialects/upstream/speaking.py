@@ -85,6 +85,5 @@ async def _counted(api: ApiServices, request: SpeechRequest) -> AsyncGenerator[A
         async for chunk in chunks:
             seconds.inc(len(chunk.samples) / 2 / chunk.sample_rate)
             yield chunk
-    if chunk is not None and (seconds_after := request.sampling.pause_seconds):
-        silence = bytes(2 * round(seconds_after * chunk.sample_rate))
-        yield replace(chunk, samples=silence, words=(), marks=())
+    if chunk is not None and (pause := request.sampling.pause_seconds):
+        yield replace(chunk, samples=bytes(2 * round(pause * chunk.sample_rate)), words=(), marks=())
